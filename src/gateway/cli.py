@@ -1,0 +1,5 @@
+"""Command line of the gateway."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,1 @@
+"""Databases: engines and roles, schema, migrations, the registry of published tables, streaming."""

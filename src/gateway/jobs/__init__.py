@@ -1,0 +1,1 @@
+"""UWS whole: phases, store, queue, service, tasks, worker."""

@@ -1,0 +1,120 @@
+"""All settings of the gateway. This is the only module that reads the environment.
+
+Each setting is a ``GATEWAY_*`` variable or a key of the TOML file that ``GATEWAY_CONFIG`` names; the
+environment wins. ``gateway settings`` prints this list with the values in force.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from typing_extensions import override
+
+
+class Settings(BaseSettings):
+    """Settings with their defaults; see `gateway settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="forbid")
+
+    # -- where things are --------------------------------------------------------------------------------
+    home: Path = Field(Path(".gateway"), description="Folder for all state of the embedded mode.")
+    database_url: SecretStr | None = Field(
+        None, description="Control database (jobs, metadata): postgresql://... Unset: the embedded PostgreSQL."
+    )
+    catalog_url: SecretStr | None = Field(
+        None,
+        description="Database with the published tables, reached as the query role. Unset: the control database, "
+        "with the role made by `gateway migrate`.",
+    )
+    catalog_admin_url: SecretStr | None = Field(
+        None, description="The same database for migrate, ingest and drop. Unset: the control database."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis or Valkey for wake-ups: redis://... or unix://... Unset: the embedded Valkey."
+    )
+    results: str | None = Field(None, description="Result store: a folder. Unset: results/ under the home folder.")
+
+    # -- who we are --------------------------------------------------------------------------------------
+    public_base_url: str | None = Field(
+        None, description="URL that clients see, without a trailing slash, for example https://archive.example.org."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Host names believed when no public base URL is set. Empty: this machine's names and addresses."
+    )
+    authority: str = Field("example.org.gateway", description="IVOA authority in identifiers.")
+    title: str = Field("vo-gateway", description="Name of the service, shown to people.")
+    publisher: str | None = Field(None, description="Publisher named in results.")
+
+    # -- limits ------------------------------------------------------------------------------------------
+    maxrec_default: int = Field(100_000, ge=1, description="Rows returned when a request has no MAXREC.")
+    maxrec_hard: int = Field(20_000_000, ge=1, description="Most rows that any request gets.")
+    sync_time_limit: timedelta = Field(timedelta(seconds=60), description="Longest synchronous query.")
+    execution_duration_default: timedelta = Field(
+        timedelta(hours=1), description="Time limit of a job that asks for none."
+    )
+    execution_duration_hard: timedelta = Field(timedelta(hours=4), description="Longest time limit of a job.")
+    retention_default: timedelta = Field(timedelta(days=14), description="How long a job and its result are kept.")
+    retention_hard: timedelta = Field(timedelta(days=14), description="Longest that a job may ask to be kept.")
+    upload_max_bytes: int = Field(32 * 2**20, ge=1, description="Largest uploaded table, bytes.")
+    upload_max_rows: int = Field(1_000_000, ge=1, description="Most rows of an uploaded table.")
+    upload_max_columns: int = Field(1_000, ge=1, description="Most columns of an uploaded table.")
+    upload_max_tables: int = Field(20, ge=1, description="Most tables uploaded with one query.")
+    query_max_length: int = Field(100_000, ge=1, description="Longest ADQL text, characters.")
+    sync_slots: int = Field(16, ge=1, description="Synchronous queries that run at once in one API process.")
+    slot_patience: timedelta = Field(timedelta(seconds=5), description="How long a request waits for a free slot.")
+    query_memory: str = Field("64MB", description="work_mem of one query.")
+    query_temp_limit: str = Field("4GB", description="Temporary disk space of one query, where the role may set it.")
+
+    # -- jobs --------------------------------------------------------------------------------------------
+    worker_slots: int = Field(2, ge=1, description="Jobs that one worker process runs at once.")
+    jobs_per_owner: int = Field(4, ge=1, description="Jobs of one owner that run at once.")
+    queue_cap_per_owner: int = Field(100, ge=1, description="Jobs of one owner that may wait.")
+    queue_cap_total: int = Field(10_000, ge=1, description="Jobs that may wait in all.")
+    child_memory_bytes: int = Field(4 * 2**30, ge=1, description="Memory of one job's child process, bytes.")
+    wait_cap: timedelta = Field(timedelta(seconds=55), description="Longest that one WAIT blocks.")
+    lease: timedelta = Field(timedelta(seconds=30), description="A worker that is silent for so long has lost its job.")
+    heartbeat: timedelta = Field(timedelta(seconds=10), description="How often a worker renews its leases.")
+    poll_interval: timedelta = Field(timedelta(seconds=5), description="How often workers look for jobs unasked.")
+    sweep_age: timedelta = Field(timedelta(hours=1), description="Age at which unreferenced results are removed.")
+
+    # -- serving -----------------------------------------------------------------------------------------
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
+    api_processes: int = Field(1, ge=1, description="API processes.")
+    base_path: str = Field("", description="Path prefix of all URLs, for example /vo.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_format: str = Field("console", description="console or json.")
+
+    @field_validator("public_base_url", "base_path")
+    @classmethod
+    def _no_trailing_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else value
+
+    @property
+    def home_path(self) -> Path:
+        """Home folder as an absolute path."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def results_path(self) -> Path:
+        """Folder of the result store."""
+        return Path(self.results).expanduser().resolve() if self.results else self.home_path / "results"
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments first, then the environment, then the TOML file."""
+        file = os.environ.get("GATEWAY_CONFIG")
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources

@@ -1,0 +1,1 @@
+"""The sky on a database: regions to HEALPix ranges."""

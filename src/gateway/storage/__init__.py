@@ -1,0 +1,1 @@
+"""Bytes at rest: the result store and ranged reads."""

@@ -1,0 +1,91 @@
+"""TAP 1.1: the request for a query, as a frozen value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gateway.errors import ParameterError, UploadError
+from gateway.vo.dali import ParamBag, parse_maxrec, parse_run_id
+
+LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
+"""Values of LANG that are served (TAP 1.1, "LANG")."""
+
+UPLOAD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRef:
+    """One table that comes with a query: its name in TAP_UPLOAD and where its bytes are.
+
+    ``uri`` is ``param:PART`` for a file part of the same request.
+    """
+
+    name: str
+    uri: str
+
+    @property
+    def part(self) -> str | None:
+        """Name of the file part, or ``None`` for a table behind a URL."""
+        return self.uri.removeprefix("param:") if self.uri.startswith("param:") else None
+
+
+@dataclass(frozen=True, slots=True)
+class TapRequest:
+    """What TAP was asked, checked except for the query's own text."""
+
+    query: str
+    response_format: str = "votable"
+    """RESPONSEFORMAT (or FORMAT) as given; ``vo.formats.find`` reads it."""
+    maxrec: int | None = None
+    run_id: str | None = None
+    uploads: tuple[UploadRef, ...] = ()
+
+    @classmethod
+    def from_params(cls, bag: ParamBag) -> TapRequest:
+        """Read TAP's parameters (TAP 1.1, "Parameters").
+
+        Raises
+        ------
+        ParameterError
+            LANG is unknown, QUERY is absent or empty, MAXREC or RUNID is malformed, or REQUEST is not doQuery.
+        UploadError
+            UPLOAD is malformed or names a table twice.
+        """
+        request = bag.one("REQUEST")
+        if request and request.lower() != "doquery":
+            raise ParameterError("REQUEST", request, "only doQuery is known here; leave it out")
+        lang = bag.one("LANG")
+        if lang is not None and lang.upper() not in LANGUAGES:
+            raise ParameterError("LANG", lang, f"unknown query language; use one of {', '.join(LANGUAGES)}")
+        query = bag.one("QUERY")
+        if query is None or not query.strip():
+            raise ParameterError(
+                "QUERY", query or "", "give an ADQL query, for example SELECT TOP 10 * FROM tap_schema.tables"
+            )
+        return cls(
+            query=query,
+            response_format=bag.one("RESPONSEFORMAT") or bag.one("FORMAT") or "votable",
+            maxrec=parse_maxrec(bag),
+            run_id=parse_run_id(bag),
+            uploads=parse_uploads(bag.all("UPLOAD")),
+        )
+
+
+def parse_uploads(values: tuple[str, ...]) -> tuple[UploadRef, ...]:
+    """Read UPLOAD in its TAP 1.1 form (repeated) and in that of TAP 1.0 (joined by ``;``)."""
+    refs: dict[str, UploadRef] = {}
+    for item in (item.strip() for value in values for item in value.split(";")):
+        if not item:
+            continue
+        name, comma, uri = (text.strip() for text in item.partition(","))
+        if not comma or not uri:
+            raise UploadError(f"UPLOAD={item!r}: expected name,URI as in UPLOAD=mytable,param:mytable")
+        if not UPLOAD_NAME.match(name):
+            raise UploadError(
+                f"UPLOAD={item!r}: {name!r} is not a table name; start with a letter, then use letters, digits and _"
+            )
+        if name.lower() in refs:
+            raise UploadError(f"UPLOAD names the table {name!r} twice; give each upload a name of its own")
+        refs[name.lower()] = UploadRef(name, uri)
+    return tuple(refs.values())

@@ -1,0 +1,1 @@
+"""VOTable 1.4: writing and reading."""
