@@ -28,7 +28,10 @@ ARROWS: dict[str, set[str]] = {
     "jobs.worker": {"children", "context", "settings", "storage", "db", "vo"},
     "routers": {"services", "jobs.service", "jobs.models", "jobs.phases", "vo"},
     "context": {"settings", "services", "jobs", "db", "storage", "sky", "vo", "children", "embedded"},
-    "main": {"settings", "context", "routers", "vo", "services", "jobs"},
+    "main": {"settings", "context", "routers", "vo", "log"},
+    "log": {"settings"},
+    "serve": {"settings", "embedded", "db", "log"},
+    "console": {"settings", "context", "services", "sky", "vo"},
     "embedded": {"settings"},
     "demo": {"settings", "ingest", "db", "vo", "embedded"},
     "cli": {

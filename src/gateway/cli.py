@@ -1,5 +1,346 @@
-"""Command line of the gateway."""
+"""Command line of the gateway: thin, each command calls one function below it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from gateway import __version__
+from gateway.errors import GatewayError, NotSupportedError, ParameterError, QueryError, ServiceError
+from gateway.settings import Settings
+
+app = typer.Typer(
+    name="gateway",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="""One program that turns a survey's tables and images into Virtual Observatory services.
+
+    Try it: [bold]gateway demo[/bold] starts everything with two real star catalogues.
+    Publish a table: [bold]gateway ingest table stars.parquet --name survey.stars[/bold], then [bold]gateway serve[/bold].
+    State lies under GATEWAY_HOME (default ./.gateway); [bold]gateway settings[/bold] lists every setting.""",
+)
+ingest_app = typer.Typer(no_args_is_help=True, help="Publish files as tables.")
+drop_app = typer.Typer(no_args_is_help=True, help="Unpublish and remove.")
+app.add_typer(ingest_app, name="ingest")
+app.add_typer(drop_app, name="drop")
+
+out = Console()
+err = Console(stderr=True, highlight=False)
+
+EXIT_FAULT = 1
+EXIT_USAGE = 2
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; errors of ours are one line on stderr, never a trace."""
+    try:
+        app()
+    except GatewayError as e:
+        err.print(f"[red]gateway:[/red] {_plain(e.message)}", soft_wrap=True)
+        sys.exit(EXIT_FAULT if isinstance(e, ServiceError) else EXIT_USAGE if isinstance(e, ParameterError) else EXIT_FAULT)
+    except KeyboardInterrupt:
+        err.print("gateway: stopped")
+        sys.exit(130)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def load_settings(**changes: Any) -> Settings:
+    """Read the settings; a bad value is told in one line that names it."""
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**{name: value for name, value in changes.items() if value is not None})
+    except ValidationError as e:
+        first = e.errors()[0]
+        name = "GATEWAY_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ParameterError(name, str(first.get("input", "")), first["msg"]) from e
+
+
+# -- serving ---------------------------------------------------------------------------------------------
+
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]", show_default=False)]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on. [default: 8080]", show_default=False)]
+
+
+@app.command()
+def serve(
+    host: HostOption = None,
+    port: PortOption = None,
+    api_processes: Annotated[int | None, typer.Option(help="API processes.", show_default=False)] = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Run no job worker here.")] = False,
+) -> None:
+    """Run the API and a job worker; starts its own PostgreSQL and Valkey where no URL is set."""
+    from gateway import serve as serving
+
+    settings = load_settings(host=host, port=port, api_processes=api_processes)
+    raise typer.Exit(serving.serve(settings, with_worker=not no_worker))
+
+
+@app.command()
+def worker() -> None:
+    """Run a job worker only; start as many as you like, on any machine."""
+    from gateway.embedded import embedded_servers
+    from gateway.jobs import worker as working
+
+    settings = load_settings()
+    with embedded_servers(settings) as resolved:
+        raise typer.Exit(working.run(resolved))
+
+
+@app.command()
+def demo(host: HostOption = None, port: PortOption = None) -> None:
+    """Build the demo survey (real Gaia DR3 and Hipparcos stars) and serve it."""
+    from gateway import serve as serving
+
+    settings = load_settings(host=host, port=port)
+
+    def prepare(resolved: Settings) -> None:
+        from gateway.demo.catalogs import ensure_demo
+
+        with _ingest_progress() as progress:
+            ensure_demo(_admin_url(resolved), progress)
+
+    raise typer.Exit(serving.serve(settings, prepare=prepare, ready=_show_demo))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the databases to this version's schema; safe to run again and at once from several places."""
+    from gateway.db import migrate as migrating
+
+    with _databases() as settings:
+        started = time.monotonic()
+        migrating.upgrade(control_url=_secret(settings.database_url), catalog_url=_admin_url(settings))
+        err.print(f"The databases are at the schema of version {__version__} ({time.monotonic() - started:.1f} s).")
+
+
+# -- publishing ------------------------------------------------------------------------------------------
+
+
+@ingest_app.command("table")
+def ingest_table(
+    files: Annotated[list[Path], typer.Argument(help="Parquet, FITS, VOTable, CSV or ECSV files, gzip'd or not.")],
+    name: Annotated[str, typer.Option(help="Name to publish as: schema.table.")],
+    describe: Annotated[
+        Path | None, typer.Option(help="YAML file in Felis format: descriptions, units, UCDs, keys.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the table if it exists.")] = False,
+    ra: Annotated[str | None, typer.Option(help="Column with the right ascension, ICRS.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Column with the declination, ICRS.")] = None,
+    convert_radians: Annotated[
+        bool, typer.Option("--convert-radians", help="Turn columns with the unit rad into degrees.")
+    ] = False,
+) -> None:
+    """Publish files as one table: all of it or nothing, with a sky index.
+
+    Example: gateway ingest table stars-*.parquet --name survey.stars --describe stars.yaml
+    """
+    from gateway.ingest.tables import ingest_table as ingest
+
+    with _databases(migrated=True) as settings, _ingest_progress() as progress:
+        report = ingest(
+            files,
+            name=name,
+            admin_url=_admin_url(settings),
+            describe=describe,
+            replace=replace,
+            ra=ra,
+            dec=dec,
+            convert_radians=convert_radians,
+            progress=progress,
+        )
+    for warning in report.warnings:
+        err.print(f"[yellow]note:[/yellow] {_plain(warning)}", soft_wrap=True)
+    rate = report.rows / report.seconds if report.seconds else 0
+    err.print(f"Published {report.table}: {report.rows:,} rows in {report.seconds:.1f} s ({rate:,.0f} rows/s).")
+    err.print(f'Try it: gateway query "SELECT TOP 5 * FROM {_plain(report.table)}"', soft_wrap=True)
+
+
+@ingest_app.command("images", hidden=True)
+def ingest_images(paths: list[str], collection: Annotated[str, typer.Option()] = "") -> None:
+    """Publish FITS images (not in this version)."""
+    raise NotSupportedError(f"This version publishes tables only; images ({collection or ', '.join(paths)}) come later.")
+
+
+@app.command(hidden=True)
+def register(table: str, ra: Annotated[str, typer.Option()] = "", dec: Annotated[str, typer.Option()] = "") -> None:
+    """Publish a table that PostgreSQL already has (not in this version)."""
+    raise NotSupportedError(
+        f"This version cannot publish an existing table in place ({table} {ra} {dec}); use gateway ingest table."
+    )
+
+
+@drop_app.command("table")
+def drop_table(name: Annotated[str, typer.Argument(help="Published name: schema.table.")]) -> None:
+    """Unpublish a table and remove its rows."""
+    from gateway.ingest.tables import drop_table as drop
+
+    with _databases(migrated=True) as settings:
+        drop(name, _admin_url(settings))
+    err.print(f"Dropped {name}.")
+
+
+@drop_app.command("collection", hidden=True)
+def drop_collection(name: str) -> None:
+    """Remove an image collection (not in this version)."""
+    raise NotSupportedError(f"This version has no image collections; there is no {name} to drop.")
+
+
+# -- asking ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def query(
+    adql: Annotated[str, typer.Argument(help='The query, or "-" to read it from standard input.')],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; its ending chooses the format.")
+    ] = None,
+    response_format: Annotated[
+        str | None, typer.Option("--format", help="Format, if not the one of the file's ending: votable, csv, parquet ...")
+    ] = None,
+    maxrec: Annotated[int | None, typer.Option(min=0, help="Most rows wanted.")] = None,
+) -> None:
+    """Run a query on the published tables; show the rows, or write any format with -o."""
+    from gateway.console import show_query, write_query
+
+    text = sys.stdin.read() if adql == "-" else adql
+    with _databases(migrated=True) as settings:
+        if output is None and response_format is None:
+            asyncio.run(show_query(settings, text, maxrec=maxrec, console=out, notes=err))
+        else:
+            asyncio.run(
+                write_query(settings, text, maxrec=maxrec, path=output, response_format=response_format, notes=err)
+            )
+
+
+@app.command("adql")
+def check_adql(
+    file: Annotated[str, typer.Argument(help='File with one query, or "-" for standard input.')] = "-",
+    no_resolve: Annotated[bool, typer.Option("--no-resolve", help="Translate without looking up tables.")] = False,
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help='One {"adql": ...} a line in, one {"ok": ...} a line out.')
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what goes beyond ADQL 2.1.")] = False,
+) -> None:
+    """Check a query and print its SQL (exit 0), or its fault as line:column: message (exit 1)."""
+    from gateway.console import translator
+
+    with translator(None if no_resolve else _databases(migrated=True), strict=strict) as translate:
+        if json_lines:
+            _check_lines(translate)
+            return
+        text = sys.stdin.read() if file == "-" else _read_text(Path(file))
+        try:
+            print(translate(text))  # noqa: T201 - the SQL is the command's output
+        except QueryError as e:
+            place = f"{e.line}:{e.column}: " if e.line is not None else ""
+            print(f"{place}{e.reason}", file=sys.stderr)  # noqa: T201 - the form is fixed, for editors
+            raise typer.Exit(EXIT_FAULT) from e
+
+
+def _check_lines(translate: Callable[[str], str]) -> None:
+    for line in sys.stdin:
+        if line.strip():
+            print(json.dumps(_check_line(translate, line)), flush=True)  # noqa: T201 - the command's output
+
+
+def _check_line(translate: Callable[[str], str], line: str) -> dict[str, object]:
+    try:
+        text = json.loads(line)["adql"]
+        return {"ok": True, "sql": translate(text), "error": None}
+    except QueryError as e:
+        return {"ok": False, "sql": None, "error": {"message": e.reason, "line": e.line, "column": e.column}}
+    except (ValueError, KeyError, TypeError):
+        message = 'this line is not a JSON object with a text under "adql"'
+        return {"ok": False, "sql": None, "error": {"message": message, "line": None, "column": None}}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise ParameterError("FILE", str(path), f"cannot be read: {e}") from e
+
+
+@app.command()
+def status() -> None:
+    """Show what is running: versions, servers, queue depths, published tables."""
+    from gateway.console import collect_status
+    from gateway.serve import running_service
+
+    settings = load_settings()
+    table = RichTable(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    for name, value in (
+        ("gateway", __version__),
+        ("home", str(settings.home_path)),
+        ("service", running_service(settings) or "not running here; start it with: gateway serve"),
+    ):
+        table.add_row(name, _plain(value))
+    with _databases(migrated=True) as resolved:
+        for name, value in asyncio.run(collect_status(resolved)):
+            table.add_row(name, _plain(value))
+    out.print(table)
+
+
+@app.command("settings")
+def show_settings() -> None:
+    """List every setting with its value in force, its default and its meaning."""
+    settings = load_settings()
+    table = RichTable("variable", "in force", "meaning", title="Settings (environment, or the file GATEWAY_CONFIG)")
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        is_default = value == field.get_default()
+        table.add_row(
+            f"GATEWAY_{name.upper()}",
+            "(unset)" if value is None else _plain(str(value)) + ("" if is_default else " *"),
+            _plain(field.description or ""),
+        )
+    out.print(table)
+    out.print("* differs from the default. Secrets are shown as stars.")
+
+
+@app.command("version", hidden=True)
+def version() -> None:
+    """Print the version."""
+    print(metadata.version("vo-gateway"))  # noqa: T201 - the command's output
+
+
+# -- pieces ----------------------------------------------------------------------------------------------
+
+
+def _secret(value: Any) -> str:
+    return str(value.get_secret_value())
+
+
+def _admin_url(settings: Settings) -> str:
+    return _secret(settings.catalog_admin_url or settings.database_url)
+
+
+@contextmanager
+def _databases(*, migrated: bool = False) -> Iterator[Settings]:
+    """Give settings in which every URL is set: those of the environment, else the embedded servers'."""
+    from gateway.embedded import embedded_servers
+
+    with embedded_servers(load_settings()) as settings:
+        if migrated:
+            from gateway.db import migrate as migrating
+
+            migrating.upgrade(control_url=_secret(settings.database_url), catalog_url=_admin_url(settings))
+        yield settings

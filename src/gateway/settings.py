@@ -63,9 +63,13 @@ class Settings(BaseSettings):
     upload_max_rows: int = Field(1_000_000, ge=1, description="Most rows of an uploaded table.")
     upload_max_columns: int = Field(1_000, ge=1, description="Most columns of an uploaded table.")
     upload_max_tables: int = Field(20, ge=1, description="Most tables uploaded with one query.")
+    request_max_bytes: int = Field(64 * 2**20, ge=1, description="Largest request body, bytes.")
     query_max_length: int = Field(100_000, ge=1, description="Longest ADQL text, characters.")
     sync_slots: int = Field(16, ge=1, description="Synchronous queries that run at once in one API process.")
     slot_patience: timedelta = Field(timedelta(seconds=5), description="How long a request waits for a free slot.")
+    stall_limit: timedelta = Field(
+        timedelta(seconds=60), description="A client that takes nothing for so long is cut off."
+    )
     query_memory: str = Field("64MB", description="work_mem of one query.")
     query_temp_limit: str = Field("4GB", description="Temporary disk space of one query, where the role may set it.")
 

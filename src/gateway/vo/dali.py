@@ -72,6 +72,16 @@ class ParamBag:
         return next((part for part in self.parts if part.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Parameter of a protocol, for people and for the OpenAPI document."""
+
+    name: str
+    description: str
+    is_repeatable: bool = False
+    example: str | None = None
+
+
 _UNSIGNED = re.compile(r"\s*\+?[0-9]{1,18}\s*\Z")
 
 

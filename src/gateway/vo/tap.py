@@ -6,10 +6,21 @@ import re
 from dataclasses import dataclass
 
 from gateway.errors import ParameterError, UploadError
-from gateway.vo.dali import ParamBag, parse_maxrec, parse_run_id
+from gateway.vo.dali import ParamBag, Parameter, parse_maxrec, parse_run_id
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 """Values of LANG that are served (TAP 1.1, "LANG")."""
+
+SYNC_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("QUERY", "The query, in ADQL 2.1.", example="SELECT TOP 5 * FROM tap_schema.tables"),
+    Parameter("LANG", "Query language: ADQL, ADQL-2.0 or ADQL-2.1.", example="ADQL"),
+    Parameter("RESPONSEFORMAT", "Output format: a media type or a short name such as votable, csv, parquet."),
+    Parameter("FORMAT", "The same as RESPONSEFORMAT."),
+    Parameter("MAXREC", "Most rows wanted; a table that was cut says OVERFLOW. 0: metadata only."),
+    Parameter("RUNID", "Your own label, at most 64 characters."),
+    Parameter("UPLOAD", "name,param:PART for each table sent as a file part PART; query it as TAP_UPLOAD.name.", is_repeatable=True),
+)
+"""What a query takes (TAP 1.1, "Parameters"); the OpenAPI document is made from this table."""
 
 UPLOAD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 

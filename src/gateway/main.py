@@ -1,0 +1,73 @@
+"""The web application."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from gateway import __version__
+from gateway.context import open_context
+from gateway.log import configure_logs
+from gateway.routers import health, home, tap, uws
+from gateway.routers.deps import LOOPBACK, Gateway, Site
+from gateway.settings import Settings
+from gateway.vo.capabilities import TapLimits
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the application; it opens its databases when it starts and closes them when it stops."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logs(settings)
+        async with open_context(settings) as context:
+            app.state.gateway = Gateway(site=make_site(settings), queries=context.queries, jobs=context.jobs)
+            yield
+
+    app = FastAPI(
+        title=settings.title,
+        version=__version__,
+        summary="Virtual Observatory services: TAP 1.1 with ADQL, UWS jobs",
+        lifespan=lifespan,
+        root_path=settings.base_path,
+    )
+    for router in (home.router, tap.router, uws.job_router("tap", "/tap/async"), health.router):
+        app.include_router(router)
+    return app
+
+
+def make_site(settings: Settings) -> Site:
+    """Say how the service is reached, from the settings."""
+    return Site(
+        title=settings.title,
+        version=__version__,
+        public_base_url=settings.public_base_url,
+        allowed_hosts=frozenset(name.lower() for name in settings.allowed_hosts) or own_names(settings.host),
+        base_path=settings.base_path,
+        is_local=settings.public_base_url is None and settings.host in LOOPBACK,
+        request_max_bytes=settings.request_max_bytes,
+        stall_limit=settings.stall_limit,
+        tap_limits=TapLimits(
+            maxrec_default=settings.maxrec_default,
+            maxrec_hard=settings.maxrec_hard,
+            execution_duration_default=settings.execution_duration_default,
+            execution_duration_hard=settings.execution_duration_hard,
+            retention_default=settings.retention_default,
+            retention_hard=settings.retention_hard,
+            upload_max_rows=settings.upload_max_rows,
+        ),
+    )
+
+
+def own_names(host: str) -> frozenset[str]:
+    """Names and addresses of this machine, lower case: what a Host header may say when nothing else is set."""
+    names = {*LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+    try:
+        names |= {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        pass  # a machine that cannot resolve its own name still has the others
+    return frozenset(names)

@@ -1,0 +1,124 @@
+"""TAP 1.1: sync, tables, capabilities, availability. ``async`` is a job list (`routers.uws`)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from html import escape
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+
+from gateway.errors import NotFoundError, ParameterError
+from gateway.routers.deps import BaseUrl, CallerDep, GatewayDep
+from gateway.routers.faults import fault_route, text_fault, votable_fault
+from gateway.routers.openapi import documented
+from gateway.routers.params import Bag
+from gateway.routers.respond import TableResponse
+from gateway.services.queries import ResultTable
+from gateway.vo import formats, vosi
+from gateway.vo.capabilities import TapCapabilities, tap_capabilities
+from gateway.vo.dali import ParamBag
+from gateway.vo.tap import SYNC_PARAMETERS, TapRequest
+
+router = APIRouter(prefix="/tap", tags=["TAP"])
+sync = APIRouter(route_class=fault_route(votable_fault))
+metadata = APIRouter(route_class=fault_route(text_fault))
+
+STARTED = datetime.now(UTC)
+"""When this process began to serve: the age of its capabilities, which change only with the program."""
+
+XML = "text/xml; charset=utf-8"
+
+
+@sync.get("/sync", summary="Run a query and stream its table", **documented(SYNC_PARAMETERS, "query"))
+async def get_sync(bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Run an ADQL query at once (TAP 1.1, "/sync")."""
+    return _query(bag, caller, gateway)
+
+
+@sync.post("/sync", summary="Run a query and stream its table", **documented(SYNC_PARAMETERS, "form"))
+async def post_sync(bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Run an ADQL query at once, with uploaded tables if wanted (TAP 1.1, "/sync")."""
+    return _query(bag, caller, gateway)
+
+
+def _query(bag: ParamBag, caller: CallerDep, gateway: GatewayDep) -> Response:
+    request = TapRequest.from_params(bag)
+    form, content_type = formats.find(request.response_format)
+
+    async def open_table() -> ResultTable:
+        return await gateway.queries.open(request, caller, uploads={part.name: part for part in bag.parts})
+
+    return TableResponse(
+        open_table,
+        form=form,
+        content_type=content_type,
+        fault=votable_fault,
+        stall_limit=gateway.site.stall_limit,
+    )
+
+
+@metadata.get("/tables", summary="What can be queried")
+async def tables(bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Describe schemas, tables and columns (VOSI 1.1, "Table metadata")."""
+    detail = bag.one("DETAIL") or "max"
+    if detail not in {"min", "max"}:
+        raise ParameterError("detail", detail, "use min (no columns) or max")
+    tableset = await gateway.queries.tableset(caller)
+    return Response(vosi.tables(tableset, detail=detail), media_type=XML)
+
+
+@metadata.get("/tables/{name:path}", summary="One table with its columns")
+async def table(name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Describe one table in full; the name is that of ``/tables`` (VOSI 1.1, "Table metadata")."""
+    tableset = await gateway.queries.tableset(caller)
+    found = tableset.find(name)
+    if found is None:
+        raise NotFoundError(f"There is no table {name}; GET .../tables?detail=min lists them all")
+    return Response(vosi.table(found), media_type=XML)
+
+
+@metadata.api_route("/capabilities", methods=["GET", "HEAD"], summary="What this service can do", operation_id="tap_capabilities")
+async def capabilities(gateway: GatewayDep, base: BaseUrl) -> Response:
+    """Describe this service (VOSI 1.1, "Capabilities"; TAPRegExt 1.0)."""
+    document = tap_capabilities(
+        TapCapabilities(base_url=f"{base}/tap", limits=gateway.site.tap_limits, features=gateway.queries.features())
+    )
+    return Response(document, headers={"Last-Modified": format_datetime(STARTED, usegmt=True)}, media_type=XML)
+
+
+@metadata.get("/availability", summary="Whether this service works now")
+async def availability(gateway: GatewayDep) -> Response:
+    """Tell whether the database answers (VOSI 1.1, "Availability")."""
+    fault = await gateway.queries.fault()
+    return Response(
+        vosi.availability(available=fault is None, up_since=STARTED, notes=() if fault is None else (fault,)),
+        media_type=XML,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@metadata.get("", include_in_schema=False)
+async def about(request: Request, gateway: GatewayDep, base: BaseUrl) -> Response:
+    """Say what this URL is to a person who opens it (TAP 1.1, "Resources")."""
+    url = f"{base}/tap"
+    links = "".join(
+        f'<li><a href="{escape(url)}/{name}">{name}</a>: {what}</li>'
+        for name, what in (
+            ("tables", "what can be queried"),
+            ("capabilities", "what this service can do"),
+            ("availability", "whether it works now"),
+            ("async", "your jobs"),
+        )
+    )
+    return HTMLResponse(
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(gateway.site.title)}: TAP</title>"
+        f"<h1>{escape(gateway.site.title)}: Table Access Protocol</h1>"
+        f"<p>This is a TAP 1.1 service. Give its URL, <code>{escape(url)}</code>, to TOPCAT, Aladin or pyvo.</p>"
+        f"<ul>{links}</ul></html>"
+    )
+
+
+router.include_router(sync)
+router.include_router(metadata)
