@@ -1,0 +1,1 @@
+"""Tables of ours in PostgreSQL, as SQLAlchemy describes them."""
