@@ -1,0 +1,71 @@
+"""Servers and databases for tests that need them: real ones, started by the suite itself."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from tests.support.servers import HOME, Administrator, take_servers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the folder of the session's servers, once for all of xdist's workers."""
+    if HOME not in os.environ and not hasattr(config, "workerinput"):
+        os.environ[HOME] = tempfile.mkdtemp(prefix="gw-", dir="/tmp")  # short: sockets lie in it
+        config.add_cleanup(remove_home)
+
+
+def remove_home() -> None:
+    """Remove the folder; servers that still run notice and end."""
+    shutil.rmtree(os.environ.pop(HOME), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[tuple[str, str]]:
+    """Hold the servers; gives the URLs of a superuser's database and of Valkey."""
+    lease, server = take_servers()
+    assert lease.servers.redis_url is not None
+    yield server, lease.servers.redis_url
+    lease.stop()
+
+
+@pytest.fixture(scope="session")
+def database_server(_servers: tuple[str, str]) -> Iterator[Administrator]:
+    """A PostgreSQL server in which databases may be made."""
+    with Administrator(_servers[0]) as administrator:
+        yield administrator
+
+
+@pytest.fixture(scope="session")
+def database_template(database_server: Administrator) -> str:
+    """Name of a migrated database to clone."""
+    return database_server.template()
+
+
+@pytest.fixture
+def database_url(database_server: Administrator, database_template: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    url = database_server.create(database_template)
+    yield url
+    database_server.drop(url)
+
+
+@pytest.fixture
+def empty_database_url(database_server: Administrator) -> Iterator[str]:
+    """An empty database of this test's own."""
+    url = database_server.create("template0")
+    yield url
+    database_server.drop(url)
+
+
+@pytest.fixture
+def redis_url(_servers: tuple[str, str], worker_id: str) -> str:
+    """A Valkey database that is empty, and that no other test uses meanwhile."""
+    from redis import Redis
+
+    number = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
+    url = f"{_servers[1]}?db={number}"
+    with Redis.from_url(url) as client:
+        client.flushdb()
+    return url
