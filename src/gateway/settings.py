@@ -7,12 +7,39 @@ environment wins. ``gateway settings`` prints this list with the values in force
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 from typing_extensions import override
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(value: object) -> object:
+    """Read ``90``, ``90s``, ``15m``, ``4h`` or ``14d``; leave ISO 8601 durations to pydantic."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*", value)):
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    return value
+
+
+def split_names(value: object) -> object:
+    """Read names separated by commas or blanks."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)]
 
 
 class Settings(BaseSettings):
@@ -42,7 +69,7 @@ class Settings(BaseSettings):
     public_base_url: str | None = Field(
         None, description="URL that clients see, without a trailing slash, for example https://archive.example.org."
     )
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Names = Field(
         (), description="Host names believed when no public base URL is set. Empty: this machine's names and addresses."
     )
     authority: str = Field("example.org.gateway", description="IVOA authority in identifiers.")
@@ -52,13 +79,13 @@ class Settings(BaseSettings):
     # -- limits ------------------------------------------------------------------------------------------
     maxrec_default: int = Field(100_000, ge=1, description="Rows returned when a request has no MAXREC.")
     maxrec_hard: int = Field(20_000_000, ge=1, description="Most rows that any request gets.")
-    sync_time_limit: timedelta = Field(timedelta(seconds=60), description="Longest synchronous query.")
-    execution_duration_default: timedelta = Field(
+    sync_time_limit: Duration = Field(timedelta(seconds=60), description="Longest synchronous query.")
+    execution_duration_default: Duration = Field(
         timedelta(hours=1), description="Time limit of a job that asks for none."
     )
-    execution_duration_hard: timedelta = Field(timedelta(hours=4), description="Longest time limit of a job.")
-    retention_default: timedelta = Field(timedelta(days=14), description="How long a job and its result are kept.")
-    retention_hard: timedelta = Field(timedelta(days=14), description="Longest that a job may ask to be kept.")
+    execution_duration_hard: Duration = Field(timedelta(hours=4), description="Longest time limit of a job.")
+    retention_default: Duration = Field(timedelta(days=14), description="How long a job and its result are kept.")
+    retention_hard: Duration = Field(timedelta(days=14), description="Longest that a job may ask to be kept.")
     upload_max_bytes: int = Field(32 * 2**20, ge=1, description="Largest uploaded table, bytes.")
     upload_max_rows: int = Field(1_000_000, ge=1, description="Most rows of an uploaded table.")
     upload_max_columns: int = Field(1_000, ge=1, description="Most columns of an uploaded table.")
@@ -66,8 +93,8 @@ class Settings(BaseSettings):
     request_max_bytes: int = Field(64 * 2**20, ge=1, description="Largest request body, bytes.")
     query_max_length: int = Field(100_000, ge=1, description="Longest ADQL text, characters.")
     sync_slots: int = Field(16, ge=1, description="Synchronous queries that run at once in one API process.")
-    slot_patience: timedelta = Field(timedelta(seconds=5), description="How long a request waits for a free slot.")
-    stall_limit: timedelta = Field(
+    slot_patience: Duration = Field(timedelta(seconds=5), description="How long a request waits for a free slot.")
+    stall_limit: Duration = Field(
         timedelta(seconds=60), description="A client that takes nothing for so long is cut off."
     )
     query_memory: str = Field("64MB", description="work_mem of one query.")
@@ -79,11 +106,11 @@ class Settings(BaseSettings):
     queue_cap_per_owner: int = Field(100, ge=1, description="Jobs of one owner that may wait.")
     queue_cap_total: int = Field(10_000, ge=1, description="Jobs that may wait in all.")
     child_memory_bytes: int = Field(4 * 2**30, ge=1, description="Memory of one job's child process, bytes.")
-    wait_cap: timedelta = Field(timedelta(seconds=55), description="Longest that one WAIT blocks.")
-    lease: timedelta = Field(timedelta(seconds=30), description="A worker that is silent for so long has lost its job.")
-    heartbeat: timedelta = Field(timedelta(seconds=10), description="How often a worker renews its leases.")
-    poll_interval: timedelta = Field(timedelta(seconds=5), description="How often workers look for jobs unasked.")
-    sweep_age: timedelta = Field(timedelta(hours=1), description="Age at which unreferenced results are removed.")
+    wait_cap: Duration = Field(timedelta(seconds=55), description="Longest that one WAIT blocks.")
+    lease: Duration = Field(timedelta(seconds=30), description="A worker that is silent for so long has lost its job.")
+    heartbeat: Duration = Field(timedelta(seconds=10), description="How often a worker renews its leases.")
+    poll_interval: Duration = Field(timedelta(seconds=5), description="How often workers look for jobs unasked.")
+    sweep_age: Duration = Field(timedelta(hours=1), description="Age at which unreferenced results are removed.")
 
     # -- serving -----------------------------------------------------------------------------------------
     host: str = Field("127.0.0.1", description="Address to listen on.")
