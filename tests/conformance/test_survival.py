@@ -1,0 +1,132 @@
+"""What a user sees when processes die: the job still completes once, the next start works (reliability F1)."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import pyvo
+
+from .conftest import free_port, wait_ready
+
+pytestmark = pytest.mark.server
+
+SLOW = """SELECT COUNT(*) AS n FROM tap_schema.columns AS a, tap_schema.columns AS b, tap_schema.columns AS c,
+    tap_schema.columns AS d WHERE a.column_index + b.column_index + c.column_index + d.column_index > 0"""
+"""Counts some tens of columns to the fourth power: seconds of work on any machine."""
+
+
+@dataclass
+class Running:
+    """A gateway of its own, started as a user starts it."""
+
+    home: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def processes(self, part: str) -> list[int]:
+        """Process ids below this gateway whose command line has ``part``."""
+        listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+        rows = [
+            (int(pid), int(parent), args)
+            for pid, parent, args in (line.split(None, 2) for line in listing.splitlines())
+        ]
+        below = {self.process.pid}
+        for _ in range(5):
+            below |= {pid for pid, parent, _ in rows if parent in below}
+        return [pid for pid, _, args in rows if pid in below and part in args]
+
+
+def start(home: Path) -> Running:
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
+    output = home / "out.txt"
+    with output.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve", "--port", str(port)],
+            env=environment
+            | {"GATEWAY_HOME": str(home), "GATEWAY_LEASE": "4", "GATEWAY_HEARTBEAT": "1", "GATEWAY_POLL_INTERVAL": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    running = Running(home, port, process)
+    wait_ready(running.url, process, 60, output)
+    return running
+
+
+@pytest.fixture
+def gateway() -> Iterator[Running]:
+    with tempfile.TemporaryDirectory(prefix="gw-") as home:
+        running = start(Path(home))
+        yield running
+        running.process.send_signal(signal.SIGTERM)
+        try:
+            running.process.wait(20)
+        finally:
+            running.process.kill()
+
+
+def executing(url: str, query: str) -> pyvo.dal.AsyncTAPJob:
+    job = pyvo.dal.TAPService(f"{url}/tap").submit_job(query)
+    job.run()
+    deadline = time.monotonic() + 20
+    while httpx.get(f"{job.url}/phase").text != "EXECUTING":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job
+
+
+def wait_final(job: pyvo.dal.AsyncTAPJob, patience_s: float) -> str:
+    deadline = time.monotonic() + patience_s
+    while (phase := httpx.get(f"{job.url}/phase").text) in {"QUEUED", "EXECUTING"}:
+        assert time.monotonic() < deadline, phase
+        time.sleep(0.2)
+    return phase
+
+
+def test_job_completes_once_though_its_worker_is_killed(gateway: Running) -> None:
+    job = executing(gateway.url, SLOW)
+    (worker,) = gateway.processes("gateway.jobs.worker")
+    os.kill(worker, signal.SIGKILL)
+    assert wait_final(job, 60) == "COMPLETED"
+    table = job.fetch_result().to_table()
+    assert len(table) == 1
+    assert table["n"][0] > 0
+    stored = [path for path in (gateway.home / "results").rglob("*") if path.is_file()]
+    assert len(stored) == 1  # nothing of the first run is left
+
+
+def test_next_start_works_after_everything_was_killed() -> None:
+    with tempfile.TemporaryDirectory(prefix="gw-") as home:
+        first = start(Path(home))
+        job = executing(first.url, SLOW)
+        path = job.url.removeprefix(first.url)
+        first.process.kill()
+        first.process.wait()
+        second = start(Path(home))
+        try:
+            job = pyvo.dal.AsyncTAPJob(second.url + path)
+            assert wait_final(job, 60) == "COMPLETED"
+        finally:
+            second.process.send_signal(signal.SIGTERM)
+            assert second.process.wait(20) == 0
+
+
+def test_aborted_job_leaves_no_query_behind(gateway: Running) -> None:
+    job = executing(gateway.url, SLOW.replace("> 0", "> 1"))
+    job.abort()
+    assert httpx.get(f"{job.url}/phase").text == "ABORTED"
+    time.sleep(3)
+    assert httpx.get(f"{job.url}/phase").text == "ABORTED"
+    assert httpx.get(f"{job.url}/results/result").status_code == 404
