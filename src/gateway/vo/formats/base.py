@@ -12,9 +12,9 @@ int / long             int32 / int64
 float / double         float32 / float64
 char, unicodeChar      string
 xtype timestamp        timestamp[us], UTC, no zone
-bit                    list<bool>
+bit                    list<bool>, one element for a scalar
 arrays                 list<element>, flattened, first axis fastest
-floatComplex arrays    list<float32>, pairs (re, im); doubleComplex likewise float64
+floatComplex           list<float32>, pairs (re, im), also for a scalar; doubleComplex likewise float64
 =====================  ======================================
 
 Nulls are Arrow nulls; a null inside an array is allowed for floats only (it means NaN).
@@ -22,13 +22,64 @@ Nulls are Arrow nulls; a null inside an array is allowed for floats only (it mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
-from gateway.vo.tableset import Field
+from gateway.errors import ServiceError
+from gateway.vo.tableset import Datatype, Field, VOType
+
+_ELEMENTS: dict[Datatype, pa.DataType] = {
+    Datatype.BOOLEAN: pa.bool_(),
+    Datatype.BIT: pa.bool_(),
+    Datatype.UNSIGNED_BYTE: pa.int16(),
+    Datatype.SHORT: pa.int16(),
+    Datatype.INT: pa.int32(),
+    Datatype.LONG: pa.int64(),
+    Datatype.CHAR: pa.string(),
+    Datatype.UNICODE_CHAR: pa.string(),
+    Datatype.FLOAT: pa.float32(),
+    Datatype.DOUBLE: pa.float64(),
+    Datatype.FLOAT_COMPLEX: pa.float32(),
+    Datatype.DOUBLE_COMPLEX: pa.float64(),
+}
+COMPLEX_DATATYPES = frozenset({Datatype.FLOAT_COMPLEX, Datatype.DOUBLE_COMPLEX})
+
+
+def arrow_type(type_: VOType) -> pa.DataType:
+    """Canonical Arrow type of a field's values; the table above."""
+    if type_.is_text:
+        return pa.timestamp("us") if type_.is_timestamp else pa.string()
+    element = _ELEMENTS[type_.datatype]
+    is_list = type_.is_array or type_.datatype in COMPLEX_DATATYPES or type_.datatype is Datatype.BIT
+    return pa.list_(element) if is_list else element
+
+
+def arrow_schema(fields: Iterable[Field]) -> pa.Schema:
+    """Canonical Arrow schema of a table; names may repeat, columns are told apart by their place."""
+    return pa.schema([pa.field(field.name, arrow_type(field.type)) for field in fields])
+
+
+def canonical_columns(batch: pa.RecordBatch, fields: Sequence[Field]) -> list[pa.Array]:
+    """Columns of a batch in the canonical types, by place.
+
+    Raises
+    ------
+    ServiceError
+        The batch does not fit the fields: whoever made it has a fault.
+    """
+    if batch.num_columns != len(fields):
+        raise ServiceError(f"a result with {len(fields)} fields came with {batch.num_columns} columns")
+    columns = []
+    for field, column in zip(fields, batch.columns, strict=True):
+        wanted = arrow_type(field.type)
+        try:
+            columns.append(column if column.type == wanted else column.cast(wanted))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+            raise ServiceError(f"column {field.name!r} came as {column.type} and cannot become {wanted}") from e
+    return columns
 
 
 @dataclass(frozen=True, slots=True)
