@@ -1,0 +1,174 @@
+"""Values of the job engine: what a job is, what a worker holds, what it left. All frozen, all free of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from gateway.jobs.phases import Phase
+from gateway.vo.dali import ParamBag
+
+
+class Requester(Protocol):
+    """Who asks, as far as jobs care; ``services.access.Caller`` is one."""
+
+    @property
+    def key(self) -> str:
+        """Whose allowance the job uses: the account, else the client's address."""
+        ...
+
+    @property
+    def account(self) -> str | None:
+        """Account of a caller who has proved it; ``None``: anonymous."""
+        ...
+
+
+class ErrorType(StrEnum):
+    """Whether trying a job again may help (UWS 1.1, "Error")."""
+
+    TRANSIENT = "transient"
+    FATAL = "fatal"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSummary:
+    """Why a job failed, in words for the one who made it."""
+
+    message: str
+    type: ErrorType
+    has_detail: bool = True
+    """Whether ``/error`` has a document; ours always has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """File that came with a job: name of the part, key in the result store, bytes."""
+
+    name: str
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a job left: an object in the result store.
+
+    ``rows`` is ``None`` where a result has none; ``is_overflow`` tells that rows were cut at MAXREC.
+    """
+
+    result_id: str
+    key: str
+    size: int
+    media_type: str
+    rows: int | None = None
+    is_overflow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A UWS job at one instant."""
+
+    job_id: str
+    job_list: str
+    owner: str
+    """Key of its creator: whose slots and whose queue it uses."""
+    account: str | None
+    """Account of its creator; ``None``: anonymous, open to whoever knows its identifier."""
+    run_id: str | None
+    phase: Phase
+    creation_time: datetime
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    destruction: datetime
+    execution_duration: timedelta | None
+    """Allowed wall-clock time; ``None``: unlimited."""
+    quote: datetime | None = None
+    """Predicted end; ``None``: unknown."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    uploads: tuple[Upload, ...] = ()
+    results: tuple[Result, ...] = ()
+    error: ErrorSummary | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    """What a running job has told, for example ``rows`` written so far; empty in lists."""
+
+    @property
+    def bag(self) -> ParamBag:
+        """Parameters as a request's bag; files are listed in `uploads`."""
+        return ParamBag(self.parameters)
+
+
+class RunState(StrEnum):
+    """Where a part stands between workers; never shown to clients."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Unit of work of a job."""
+
+    part_id: int
+    job_id: str
+    queue: str
+    run_state: RunState
+    token: int
+    """Number that fences claims: it grows with every claim and every loss."""
+    attempts: int
+    """Deaths of the child process while its worker lived."""
+    losses: int
+    """Leases that ran out, and releases by workers that stopped."""
+    worker: str | None
+    cancel_requested: bool
+    result_token: int | None
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A worker's hold on a part, with all that is needed to run it."""
+
+    part_id: int
+    token: int
+    job_id: str
+    job_list: str
+    queue: str
+    owner: str
+    account: str | None
+    execution_duration: timedelta | None
+    parameters: tuple[tuple[str, str], ...]
+    uploads: tuple[Upload, ...]
+
+    @property
+    def label(self) -> str:
+        """Name of its database sessions (``application_name``), by which others can end them."""
+        return session_label(self.job_id, self.token)
+
+    @property
+    def prefix(self) -> str:
+        """Where its results go."""
+        return result_prefix(self.job_id, self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A claim that the reaper took back: what the lost worker may have left behind."""
+
+    job_id: str
+    queue: str
+    token: int
+    """Token of the lost claim."""
+
+
+def session_label(job_id: str, token: int) -> str:
+    """Name of the database sessions of one claim; below the 63 bytes that PostgreSQL keeps."""
+    return f"gw:{job_id}:{token}"
+
+
+def result_prefix(job_id: str, token: int) -> str:
+    """Key prefix of what one claim writes (reliability R4)."""
+    return f"{job_id}/{token}/"
