@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import select
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -45,9 +45,9 @@ class Lease:
         URLs of the servers.
     """
 
-    def __init__(self, connection: socket.socket, servers: Servers) -> None:
-        self._connection = connection
-        self.servers = servers
+    def __init__(self, take: Callable[[], tuple[socket.socket, Servers]]) -> None:
+        self._take = take
+        self._connection, self.servers = take()
 
     def fileno(self) -> int:
         """Descriptor of the connection; readable only when the keeper has ended."""
@@ -56,7 +56,24 @@ class Lease:
     @property
     def is_lost(self) -> bool:
         """Whether the keeper has ended, and the servers with it."""
-        return bool(select.select([self._connection], [], [], 0)[0])
+        try:
+            return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def renew(self) -> None:
+        """Take the servers again after the keeper has ended; their URLs stay.
+
+        Raises
+        ------
+        BackendUnavailableError
+            They cannot be started now; the lease is as lost as before.
+        """
+        connection, self.servers = self._take()
+        self._connection.close()
+        self._connection = connection
 
     def close(self) -> None:
         """Give the lease back; the servers stop after a while if nobody else uses them."""
@@ -114,19 +131,29 @@ def take_lease(
     BackendUnavailableError
         A server cannot be started; the text says why and what to do.
     """
-    layout = Layout(home)
     wanted = [name for name, is_wanted in (("postgres", postgres), ("valkey", valkey)) if is_wanted]
     options = ["--grace", str(grace), *([] if durable else ["--no-sync"]), *([] if namespaces else ["--no-namespace"])]
+    return Lease(partial(_take, Layout(home), wanted, options, progress or _say_nothing))
+
+
+def _take(
+    layout: Layout, wanted: list[str], options: list[str], progress: Callable[[str], None]
+) -> tuple[socket.socket, Servers]:
+    """Connect to the keeper, starting one if there is none, and wait for the servers."""
     for _ in range(ATTEMPTS):
         connection = _connect(layout)
         if connection is None:
-            _start_keeper(home, options)
+            _start_keeper(layout.home, options)
             connection = _connect(layout)
         if connection is not None and (servers := _ask(connection, wanted, progress)) is not None:
-            return Lease(connection, servers)
+            return connection, servers
     raise BackendUnavailableError(
         f"The supervisor of the embedded servers ends before it answers; see {layout.log / 'keeper.log'}."
     )
+
+
+def _say_nothing(_text: str) -> None:
+    pass
 
 
 def _connect(layout: Layout) -> socket.socket | None:
@@ -161,7 +188,7 @@ def _start_keeper(home: Path, options: list[str]) -> None:
         raise BackendUnavailableError(lines[-1])
 
 
-def _ask(connection: socket.socket, wanted: list[str], progress: Callable[[str], None] | None) -> Servers | None:
+def _ask(connection: socket.socket, wanted: list[str], progress: Callable[[str], None]) -> Servers | None:
     """Ask for servers and wait; ``None`` when the keeper was about to end."""
     failure: str | None = None
     try:
@@ -169,8 +196,7 @@ def _ask(connection: socket.socket, wanted: list[str], progress: Callable[[str],
         for answer in _answers(connection):
             match answer:
                 case {"progress": text}:
-                    if progress:
-                        progress(text)
+                    progress(text)
                 case {"ready": urls}:
                     return Servers(**urls)
                 case {"failed": text}:

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -119,14 +120,8 @@ class Postgres:
             output=log.descriptor,
         )
         log.close()
-        try:
-            while not is_ready(data):
-                if process.ended.done():
-                    raise BackendUnavailableError(f"PostgreSQL does not start: {log.fault(self._layout.home)}")
-                await asyncio.sleep(POLL)
-        except BaseException:
-            await self.stop(process)
-            raise
+        if not await becomes_ready(self, process, partial(is_ready, data)):
+            raise BackendUnavailableError(f"PostgreSQL does not start: {log.fault(self._layout.home)}")
         return process
 
     async def _run(self, identity: Identity, *command: str | Path, text: bytes = b"") -> None:
@@ -186,14 +181,8 @@ class Valkey:
             output=log.descriptor,
         )
         log.close()
-        try:
-            while not await answers(self._layout.valkey_socket):
-                if process.ended.done():
-                    raise BackendUnavailableError(f"Valkey does not start: {log.fault(self._layout.home)}")
-                await asyncio.sleep(POLL)
-        except BaseException:
-            await self.stop(process)
-            raise
+        if not await becomes_ready(self, process, partial(answers, self._layout.valkey_socket)):
+            raise BackendUnavailableError(f"Valkey does not start: {log.fault(self._layout.home)}")
         return process
 
 
@@ -293,7 +282,20 @@ def dynamic_shared_memory() -> str:
     return "posix" if shm.f_frsize * shm.f_bavail >= 512 * 2**20 else "sysv"
 
 
-def is_ready(data: Path) -> bool:
+async def becomes_ready(server: Server, process: Process, is_ready: Callable[[], Awaitable[bool]]) -> bool:
+    """Wait until a server is ready, or has ended; it is stopped when we are told to stop waiting."""
+    try:
+        while not process.ended.done():
+            if await is_ready():
+                return True
+            await asyncio.sleep(POLL)
+    except asyncio.CancelledError:
+        await server.stop(process)
+        raise
+    return False
+
+
+async def is_ready(data: Path) -> bool:
     """Whether PostgreSQL takes connections: line 8 of its pid file says so."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
