@@ -1,1 +1,1 @@
-"""Files into published tables."""
+"""Files into published tables: readers, descriptions, positions, sorting, loading."""
