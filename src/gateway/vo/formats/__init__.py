@@ -9,7 +9,7 @@ from gateway.errors import ParameterError
 from gateway.vo.dali import normal_media_type
 from gateway.vo.formats.base import Format, TableHeader, Writer
 
-__all__ = ["CSV", "FORMATS", "PARQUET", "TABLEDATA", "TSV", "VOTABLE", "find"]
+__all__ = ["CSV", "FORMATS", "PARQUET", "TABLEDATA", "TSV", "VOTABLE", "Format", "find"]
 
 # The writers import pyarrow's parts when they are used, and `vo.votable` imports `formats.base`: hence the
 # imports inside.
