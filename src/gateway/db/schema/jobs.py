@@ -170,9 +170,3 @@ Index(
     job_turn.c.oldest,
     postgresql_where=job_turn.c.oldest.is_not(None),
 )
-
-JOB_CHANNEL = "gateway_job"
-"""Channel of NOTIFY; the payload is the identifier of a job whose phase has changed.
-
-A trigger sends it in the transaction of the change, whoever makes the change.
-"""
