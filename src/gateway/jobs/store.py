@@ -74,8 +74,9 @@ ORDER BY created DESC, id LIMIT $6
 
 # A PENDING job counts for an hour: abandoned ones must not lock their owner out for the two weeks they are kept.
 LOAD = """
-SELECT (SELECT count(*) FROM gateway.job WHERE owner = $1 AND destroyed IS NULL
-          AND (phase = 'QUEUED' OR (phase = 'PENDING' AND created > clock_timestamp() - interval '1 hour'))) AS own,
+SELECT (SELECT count(*) FROM gateway.job WHERE phase = 'PENDING' AND owner = $1 AND destroyed IS NULL
+          AND created > clock_timestamp() - interval '1 hour') AS pending,
+       (SELECT count(*) FROM gateway.job WHERE phase = 'QUEUED' AND owner = $1 AND destroyed IS NULL) AS queued,
        (SELECT count(*) FROM gateway.job WHERE phase = 'QUEUED' AND destroyed IS NULL) AS total
 """
 
@@ -263,6 +264,15 @@ class GivenBack(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How many jobs wait: an owner's fresh PENDING and QUEUED ones, and everyone's QUEUED ones."""
+
+    pending: int
+    queued: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """How many parts of one queue wait and run."""
 
@@ -398,11 +408,10 @@ class JobStore:
             rows = await connection.fetch(LIST, job_list, owner, account, list(phases), after, limit)
         return tuple(_job(row) for row in rows)
 
-    async def load(self, owner: str) -> tuple[int, int]:
-        """Count the jobs that wait: those of one owner, and all."""
+    async def load(self, owner: str) -> Load:
+        """Count the jobs that wait."""
         async with self._connection() as connection:
-            own, total = await connection.fetchrow(LOAD, owner)
-        return own, total
+            return Load(*await connection.fetchrow(LOAD, owner))
 
     @asynccontextmanager
     async def pending(self, job_id: str) -> AsyncIterator[PendingJob]:

@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from gateway.errors import BackendUnavailableError, NotFoundError
+from gateway.errors import BackendUnavailableError, NotFoundError, TransientError
 
 SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}\Z")
 """One segment of a key: no separator, no leading dot, nothing that a file system reads differently."""
@@ -39,6 +39,10 @@ IsReferenced = Callable[[Sequence[str]], Awaitable[set[str]]]
 """Tells which of some keys are still in use."""
 
 
+class StoreFullError(TransientError):
+    """The result store has no space left."""
+
+
 class StoredObject(Protocol):
     """An object that is there: its size, and its bytes from anywhere in it."""
 
@@ -47,7 +51,7 @@ class StoredObject(Protocol):
         """Bytes."""
         ...
 
-    def read(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes of the half-open range ``[start, end)``, in pieces; close the iterator when done."""
         ...
 
@@ -65,8 +69,10 @@ class ResultStore(Protocol):
 
         Raises
         ------
+        StoreFullError
+            The store has no space left.
         BackendUnavailableError
-            The store is full or does not answer.
+            The store does not answer.
         """
         ...
 
@@ -100,7 +106,7 @@ class LocalObject:
     path: Path
     size: int
 
-    async def read(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """Bytes of a range; an object that is deleted meanwhile is still read to its end."""
         left = max(0, min(self.size, self.size if end is None else end) - start)
         file = await asyncio.to_thread(_open_at, self.path, start)
@@ -184,7 +190,7 @@ class LocalResultStore:
 async def save_file(store: ResultStore, key: str, path: Path) -> int:
     """Write a file of this machine to the store."""
     size = (await asyncio.to_thread(path.stat)).st_size
-    async with aclosing(LocalObject(path, size).read()) as pieces:
+    async with aclosing(LocalObject(path, size).chunks()) as pieces:
         return await store.write(key, pieces)
 
 
@@ -192,15 +198,15 @@ async def fetch_file(store: ResultStore, key: str, path: Path) -> int:
     """Copy an object to a file of this machine; returns its size, bytes."""
     found = await store.open(key)
     with path.open("wb") as file:
-        async with aclosing(found.read()) as pieces:
+        async with aclosing(found.chunks()) as pieces:
             async for piece in pieces:
                 await asyncio.to_thread(file.write, piece)
     return found.size
 
 
-def _refusal(error: OSError) -> BackendUnavailableError:
+def _refusal(error: OSError) -> TransientError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return BackendUnavailableError(
+        return StoreFullError(
             "The result store is full; try again later, with fewer rows or columns, or ask the operator for space",
             retry_after_s=60,
         )
