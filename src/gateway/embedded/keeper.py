@@ -249,6 +249,7 @@ def main() -> int:
         return 1
     if os.fork():
         os._exit(0)  # whoever started us goes on; nothing is flushed twice
+    os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people; what counts is the lock
     os.chdir("/")  # keeps no folder of the user's busy
     os.dup2(keeper_log, 1)
     os.dup2(keeper_log, 2)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -206,15 +207,26 @@ class Log:
         with self._path.open("rb") as file:
             file.seek(self._start)
             lines = file.read(65536).decode(errors="replace").splitlines()
-        telling = [
-            line
-            for line in lines
-            if any(word in line for word in ("FATAL", "PANIC", "error:", "ERROR", "could not", "Fatal"))
-        ]
-        said = (telling or lines or ["it said nothing"])[-1].strip()
         if "No space left on device" in "\n".join(lines):
             return f"the disk of {home} is full; free some space and start again"
-        return f"{said} (see {self._path})"
+        return f"{reason(lines)} (see {self._path})"
+
+
+def reason(lines: Sequence[str]) -> str:
+    """Find the line of a log that says why a program ended, with the detail that may follow it."""
+    telling = [
+        i for i, line in enumerate(lines) if re.search(r"FATAL|PANIC|ERROR|error:|could not|Fatal|Bad file", line)
+    ]
+    if not telling:
+        return lines[-1].strip() if lines else "it said nothing"
+    said = [without_stamp(lines[telling[-1]])]
+    said += [without_stamp(line) for line in lines[telling[-1] + 1 : telling[-1] + 2] if "DETAIL:" in line]
+    return ": ".join(said)
+
+
+def without_stamp(line: str) -> str:
+    """Cut what stands before the words of a log line: time, process, severity."""
+    return re.split(r"(?:FATAL|PANIC|ERROR|DETAIL|error): +", line, maxsplit=1)[-1].strip().rstrip(".")
 
 
 CONFIGURATION = """\
@@ -256,7 +268,7 @@ def write_settings(data: Path, *, durable: bool) -> None:
         "log_min_error_statement": "panic",  # queries are their authors' business
     }
     if not durable:
-        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= {"fsync": "off", "full_page_writes": "off"}
     lines = [f"{name} = {value}\n" for name, value in settings.items()]
     (data / "gateway.conf").write_text("# Written at each start; change postgresql.conf instead.\n" + "".join(lines))
     give_to_owner(data / "gateway.conf", like=data)

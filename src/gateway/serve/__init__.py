@@ -13,7 +13,7 @@ from types import FrameType
 
 from gateway.embedded import Lease, resolve, take_lease
 from gateway.errors import GatewayError, UsageError
-from gateway.serve.claims import claim_home, listen, local_url, running_service
+from gateway.serve.claims import HANDOVER, Claim, claim_home, listen, local_url, running_service
 from gateway.serve.environment import environment
 from gateway.serve.progress import Progress
 from gateway.serve.supervisor import Supervisor
@@ -79,7 +79,7 @@ class Service:
     def run(self, prepare: Callable[[Settings], None] | None, ready: Callable[[str], None] | None) -> int:
         """Claim what only one can have, then start; returns the exit code."""
         settings = self.settings
-        with claim_home(settings.home_path) as claim, listen(settings.host, settings.port) as listener:
+        with claim_home(settings.home_path) as claim, self.listen(claim) as listener:
             url = local_url(listener, settings.base_path)
             claim.announce(url)
             with self.embedded_servers() as (lease, filled):
@@ -89,13 +89,27 @@ class Service:
                 if prepare:
                     prepare(resolved)
                 self.progress.say("Starting the service")
-                return asyncio.run(self.supervise(resolved, listener, lease, lambda: self.announce(url, ready)))
+                return asyncio.run(
+                    self.supervise(resolved, listener, lease, lambda: self.announce(url, ready), claim.announce_stop)
+                )
+
+    def listen(self, claim: Claim) -> socket.socket:
+        """Claim the port; processes of a service that was killed are given the time to let go of it."""
+        patience = HANDOVER if claim.follows_a_crash else 0
+        return listen(self.settings.host, self.settings.port, patience=patience)
 
     async def supervise(
-        self, resolved: Settings, listener: socket.socket, lease: Lease | None, announce: Callable[[], None]
+        self,
+        resolved: Settings,
+        listener: socket.socket,
+        lease: Lease | None,
+        announce: Callable[[], None],
+        announce_stop: Callable[[], None],
     ) -> int:
         """Run the processes until a signal comes; returns the exit code."""
         supervisor = Supervisor(
+            announce=announce,
+            announce_stop=announce_stop,
             listener=listener,
             environment=environment(resolved),
             application=self.application,
@@ -104,7 +118,7 @@ class Service:
             lease=lease,
             progress=self.progress,
         )
-        return await supervisor.run(announce)
+        return await supervisor.run()
 
     @contextmanager
     def embedded_servers(self) -> Iterator[tuple[Lease | None, Settings]]:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +20,42 @@ BACKLOG = 2048
 """Connections that wait while all API processes are busy or restarting; the kernel may allow fewer."""
 
 
+HANDOVER = 20.0
+"""Longest wait for one that is stopping or was killed, seconds: its processes may drain for 5 and take 8 to end."""
+
+POLL = 0.05
+"""How often a wait looks, seconds."""
+
+
 class Claim:
-    """The right to serve from a home folder."""
+    """The right to serve from a home folder.
+
+    Attributes
+    ----------
+    follows_a_crash
+        Whether the last one to serve here did not stop in order: its processes may still be ending.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self.follows_a_crash = os.fstat(descriptor).st_size > 0
 
     def announce(self, url: str) -> None:
         """Write down who we are, for the next one who tries."""
+        self._write({"pid": os.getpid(), "url": url})
+
+    def announce_stop(self) -> None:
+        """Write down that the place is free soon."""
+        self._write({"stopping": True})
+
+    def clear(self) -> None:
+        """Write down that all has stopped in order."""
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
+
+    def _write(self, words: dict[str, object]) -> None:
+        text = json.dumps(words).encode()
+        os.pwrite(self._descriptor, text, 0)
+        os.ftruncate(self._descriptor, len(text))
 
 
 @contextmanager
@@ -49,16 +76,29 @@ def claim_home(home: Path) -> Iterator[Claim]:
     except OSError as e:
         raise BackendUnavailableError(f"{path} cannot be written: {e.strerror}") from e
     try:
+        _lock(descriptor, path, home)
+        claim = Claim(descriptor)
+        yield claim
+        claim.clear()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path, home: Path) -> None:
+    """Lock the file; one who is stopping is waited for."""
+    deadline = time.monotonic() + HANDOVER
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
+            if "stopping" in _read(path) and time.monotonic() < deadline:
+                time.sleep(POLL)
+                continue
             raise UsageError(
-                f"gateway serve already runs on {home}: {_running(path)}. For more workers run `gateway worker`; for "
-                "a second service set GATEWAY_HOME to another folder."
+                f"gateway serve already runs on {home}: {_describe(_read(path))}. For more workers run `gateway "
+                "worker`; for a second service set GATEWAY_HOME to another folder."
             ) from e
-        yield Claim(descriptor)
-    finally:
-        os.close(descriptor)
+        return
 
 
 def running_service(settings: Settings) -> str | None:
@@ -71,20 +111,22 @@ def running_service(settings: Settings) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _running(path)
+        return _describe(_read(path))
     else:
         return None
     finally:
         os.close(descriptor)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, patience: float = 0) -> socket.socket:
     """Claim a port.
 
     Parameters
     ----------
     port
         Number, or 0 for any free one.
+    patience
+        How long to wait for a port in use to become free, seconds.
 
     Raises
     ------
@@ -95,15 +137,20 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as e:
         raise UsageError(f"{host} is not an address: give one of this machine's with --host, or 0.0.0.0 for all") from e
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)  # a port that is bound only would not be ours yet
-    except OSError as e:
-        listener.close()
-        raise UsageError(_refusal(host, port, e)) from e
-    return listener
+    deadline = time.monotonic() + patience
+    while True:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)  # a port that is bound only would not be ours yet
+        except OSError as e:
+            listener.close()
+            if e.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise UsageError(_refusal(host, port, e)) from e
+            time.sleep(POLL)
+            continue
+        return listener
 
 
 def local_url(listener: socket.socket, base_path: str) -> str:
@@ -129,9 +176,19 @@ def _lock_file(layout: Layout) -> Path:
     return layout.run / "serve.lock"
 
 
-def _running(path: Path) -> str:
+def _read(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text())
-        return f"{found['url']} (process {found['pid']})"
-    except (OSError, ValueError, KeyError):  # between its lock and its announcement
-        return "it is just starting"
+        found: dict[str, object] = json.loads(path.read_text())
+    except (OSError, ValueError):  # between its lock and its announcement
+        return {}
+    return found
+
+
+def _describe(found: dict[str, object]) -> str:
+    match found:
+        case {"url": url, "pid": pid}:
+            return f"{url} (process {pid})"
+        case {"stopping": _}:
+            return "it is stopping"
+        case _:
+            return "it is just starting"

@@ -21,4 +21,6 @@ def environment(settings: Settings) -> dict[str, str]:
 def _spell(value: object, plain: object) -> str:
     if isinstance(value, SecretStr):  # masked in the plain form
         return value.get_secret_value()
+    if isinstance(plain, list):
+        return ",".join(map(str, plain))  # as people write lists of names
     return plain if isinstance(plain, str) else json.dumps(plain)

@@ -48,6 +48,8 @@ class Supervisor:
         Environment of all processes: the settings, every URL set.
     lease
         Lease on the embedded servers, if they are used; renewed when their keeper dies.
+    announce, announce_stop
+        Called (in a thread) when all API processes answer, and when the order to stop has come.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Supervisor:
         worker: str | None,
         api_processes: int,
         lease: Lease | None,
+        announce: Callable[[], None],
+        announce_stop: Callable[[], None],
         progress: Progress,
     ) -> None:
         self._listener = listener
@@ -67,13 +71,15 @@ class Supervisor:
         self._application = application
         self._worker = worker
         self._lease = lease
+        self._tell_ready = announce
+        self._tell_stop = announce_stop
         self._progress = progress
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._ready = {name: asyncio.Event() for name in self._api_names}
         self._exit_code = 0
 
-    async def run(self, tell_ready: Callable[[], None]) -> int:
+    async def run(self) -> int:
         """Run everything until a signal comes; returns the exit code."""
         loop = asyncio.get_running_loop()
         self._processes = Processes()
@@ -83,7 +89,7 @@ class Supervisor:
         tasks = [asyncio.create_task(self._keep_api(name, lifeline)) for name in self._api_names]
         if self._worker is not None:
             tasks.append(asyncio.create_task(self._keep("Worker", partial(self._spawn, self._worker))))
-        tasks += [asyncio.create_task(self._watch_lease()), asyncio.create_task(self._announce(tell_ready))]
+        tasks += [asyncio.create_task(self._watch_lease()), asyncio.create_task(self._announce())]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -93,14 +99,17 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stop in order at the first signal, at once at the second."""
-        (self._hurry if self._stopping.is_set() else self._stopping).set()
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+        self._tell_stop()
 
-    async def _announce(self, tell_ready: Callable[[], None]) -> None:
+    async def _announce(self) -> None:
         """Say that the service answers, as soon as all API processes do."""
         for event in self._ready.values():
             await self._unless_stopping(event.wait())
         if not self._stopping.is_set():
-            await asyncio.to_thread(tell_ready)
+            await asyncio.to_thread(self._tell_ready)
 
     async def _keep_api(self, name: str, lifeline: int) -> None:
         await self._keep(name, lambda: self._start_api(name, lifeline), is_ready=self._ready[name].is_set)
@@ -119,7 +128,7 @@ class Supervisor:
             if failures >= HOPELESS and not is_ready():
                 self._progress.say(f"{name} does not start; see above for the reason")
                 self._exit_code = 1
-                self._stopping.set()
+                self._stop()
                 return
             pause = PAUSES[min(failures, len(PAUSES)) - 1]
             self._progress.say(f"{name} ended ({_describe(process.ended.result())}); it is started again in {pause} s")
