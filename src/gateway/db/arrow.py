@@ -34,6 +34,30 @@ def arrow_type(kind: VOType) -> pa.DataType:
     return pa.list_(element) if kind.is_array or kind.datatype in _ALWAYS_LISTS else element
 
 
+_SQL_TYPES = {
+    Datatype.BOOLEAN: "boolean",
+    Datatype.BIT: "boolean",
+    Datatype.UNSIGNED_BYTE: "smallint",
+    Datatype.SHORT: "smallint",
+    Datatype.INT: "integer",
+    Datatype.LONG: "bigint",
+    Datatype.FLOAT: "real",
+    Datatype.DOUBLE: "double precision",
+    Datatype.FLOAT_COMPLEX: "real",
+    Datatype.DOUBLE_COMPLEX: "double precision",
+    Datatype.CHAR: "text",
+    Datatype.UNICODE_CHAR: "text",
+}
+
+
+def sql_type(kind: VOType) -> str:
+    """Type of the PostgreSQL column that holds such values, as ``format_type`` spells it."""
+    if kind.is_timestamp:
+        return "timestamp without time zone"
+    element = _SQL_TYPES[kind.datatype]
+    return f"{element}[]" if kind.is_array or kind.datatype in _ALWAYS_LISTS else element
+
+
 def arrow_schema(fields: Sequence[Field]) -> pa.Schema:
     """Give the schema of canonical batches; names as in the fields, maybe twice the same."""
     return pa.schema([pa.field(field.name, arrow_type(field.type)) for field in fields])

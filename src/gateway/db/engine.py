@@ -70,7 +70,7 @@ class CatalogEngine:
 
     @asynccontextmanager
     async def session(
-        self, *, time_limit: timedelta, label: str, can_write_temp: bool = False
+        self, *, time_limit: timedelta, label: str, can_write_temp: bool = False, spent: timedelta = timedelta(0)
     ) -> AsyncIterator[QuerySession]:
         """Open a session: one transaction with its limits, for one query.
 
@@ -80,6 +80,8 @@ class CatalogEngine:
             Wall-clock time for everything in the session, until the last row is read.
         label
             Shown as ``application_name`` in ``pg_stat_activity``, at most 63 characters of it.
+        spent
+            How much of the limit is gone already.
         can_write_temp
             Whether uploads will be written; else the transaction is read-only from its first statement.
 
@@ -91,7 +93,7 @@ class CatalogEngine:
             The database does not answer.
         """
         async with self._slot():
-            session = await self._begin(time_limit, label, can_write_temp=can_write_temp)
+            session = await self._begin(time_limit, spent, label, can_write_temp=can_write_temp)
             try:
                 yield session
             finally:
@@ -120,8 +122,10 @@ class CatalogEngine:
         finally:
             self._free.release()
 
-    async def _begin(self, time_limit: timedelta, label: str, *, can_write_temp: bool) -> QuerySession:
-        begin = asyncio.ensure_future(self._in_thread(self._begun, time_limit, label, can_write_temp))
+    async def _begin(
+        self, time_limit: timedelta, spent: timedelta, label: str, *, can_write_temp: bool
+    ) -> QuerySession:
+        begin = asyncio.ensure_future(self._in_thread(self._begun, time_limit - spent, label, can_write_temp))
         try:
             connection = await asyncio.shield(begin)
         except asyncio.CancelledError:
@@ -136,6 +140,7 @@ class CatalogEngine:
         return QuerySession(
             connection,
             time_limit=time_limit,
+            spent=spent,
             threads=self._threads,
             cancellers=self._cancellers,
             is_frozen=not can_write_temp,

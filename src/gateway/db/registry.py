@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 import asyncpg
+import structlog
 
-from gateway.db.faults import is_unreachable
+from gateway.db.faults import UNAVAILABLE, is_unreachable
 from gateway.db.roles import QUERY_ROLE
 from gateway.db.schema import standard
 from gateway.db.sql import identifier, literal, qualified
@@ -28,6 +29,8 @@ from gateway.vo.tableset import (
     VOType,
     adql_identifier,
 )
+
+log = structlog.get_logger()
 
 FRESHNESS = timedelta(milliseconds=500)
 """Longest time for which a copy is used unasked: a table that another process publishes is seen within it."""
@@ -69,22 +72,21 @@ class Registry:
     async def aclose(self) -> None:
         """Give the connection back."""
         async with self._lock:
-            await self._disconnect()
+            self._disconnect()
 
     async def _refreshed(self) -> Tableset:
+        if self._connection is not None:
+            try:
+                return await self._read()
+            except Exception as e:  # noqa: BLE001 - asyncpg has many words for a server that was restarted meanwhile
+                log.info("Registry connects again", detail=str(e))
+                self._disconnect()
         try:
             return await self._read()
-        except Exception as e:
-            await self._disconnect()
-            if not is_unreachable(e):
-                raise
-        # The server may have been restarted under an idle connection: one more try on a new one.
-        try:
-            return await self._read()
-        except Exception as e:
-            await self._disconnect()
+        except BaseException as e:
+            self._disconnect()
             if is_unreachable(e):
-                raise BackendUnavailableError("the catalog database does not answer; try again in a moment") from e
+                raise BackendUnavailableError(UNAVAILABLE) from e
             raise
 
     async def _read(self) -> Tableset:
@@ -97,7 +99,7 @@ class Registry:
         self._checked = asked
         return self._tableset
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()

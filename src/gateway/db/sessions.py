@@ -68,13 +68,14 @@ class QuerySession:
         connection: Connection,
         *,
         time_limit: timedelta,
+        spent: timedelta,
         threads: ThreadPoolExecutor,
         cancellers: ThreadPoolExecutor,
         is_frozen: bool,
     ) -> None:
         self._connection = connection
         self._time_limit = time_limit
-        self._deadline = time.monotonic() + time_limit.total_seconds()
+        self._deadline = time.monotonic() + (time_limit - spent).total_seconds()
         self._threads = threads
         self._cancellers = cancellers
         self._is_frozen = is_frozen
@@ -241,9 +242,11 @@ class RowStream:
         """Names and types as PostgreSQL gives them."""
         self._session = session
         self._rows = rows
-        self._first = first
+        self.first = first
         self._is_last = is_last
         self._next: asyncio.Future[pa.RecordBatch | None] | None = None
+        self.total: int | None = (first.num_rows if first is not None else 0) if is_last else None
+        """Number of all rows if they were so few that they are here already, else ``None``."""
 
     def __aiter__(self) -> Self:
         return self
@@ -259,8 +262,8 @@ class RowStream:
         return batch
 
     async def _batch(self) -> pa.RecordBatch | None:
-        if self._first is not None:
-            batch, self._first = self._first, None
+        if self.first is not None:
+            batch, self.first = self.first, None
             return batch
         if self._is_last:
             return None
@@ -271,7 +274,7 @@ class RowStream:
 
     async def aclose(self) -> None:
         """Stop reading; the session's end cancels what still runs."""
-        self._first = None
+        self.first = None
         self._is_last = True
 
 
