@@ -1,0 +1,147 @@
+-- Relations of shapes; rims count.
+
+-- Whether a shape is no larger than a point, and is that point.
+CREATE OR REPLACE FUNCTION sky.is_point(shape double precision[], point double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cardinality(shape) = 3 AND shape[3] = 0 AND sky.distance(shape[1], shape[2], point[1], point[2]) = 0;
+
+CREATE OR REPLACE FUNCTION sky.circle_in_circle(inside double precision[], outside double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN outside[3] >= 180 OR sky.distance(inside[1], inside[2], outside[1], outside[2]) + inside[3] <= outside[3];
+
+CREATE OR REPLACE FUNCTION sky.circles_meet(one double precision[], other double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sky.distance(one[1], one[2], other[1], other[2]) <= one[3] + other[3];
+
+CREATE OR REPLACE FUNCTION sky.circle_in_polygon(circle double precision[], polygon double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sky.in_polygon(circle[1], circle[2], polygon)
+    AND (circle[3] <= 0 OR sky.rim_distance(circle[1], circle[2], polygon) >= circle[3]);
+
+CREATE OR REPLACE FUNCTION sky.circle_meets_polygon(circle double precision[], polygon double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sky.in_polygon(circle[1], circle[2], polygon) OR sky.rim_distance(circle[1], circle[2], polygon) <= circle[3];
+
+-- What is left outside the circle is a circle too, around the opposite point: no position of the polygon may be in it.
+CREATE OR REPLACE FUNCTION sky.polygon_in_circle(polygon double precision[], circle double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN circle[3] >= 180 OR (
+    NOT sky.in_polygon(circle[1] + CASE WHEN circle[1] < 180 THEN 180 ELSE -180 END, -circle[2], polygon)
+    AND sky.rim_distance(circle[1] + CASE WHEN circle[1] < 180 THEN 180 ELSE -180 END, -circle[2], polygon)
+        >= 180 - circle[3]
+);
+
+-- Whether an edge of one polygon crosses an edge of the other, each inside the other.
+CREATE OR REPLACE FUNCTION sky.rims_cross(one double precision[], other double precision[])
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+DECLARE
+    n integer := cardinality(one) / 2;
+    m integer := cardinality(other) / 2;
+    xs double precision[]; ys double precision[]; zs double precision[];
+    ax double precision; ay double precision; az double precision;
+    ex double precision; ey double precision; ez double precision;
+    cx double precision; cy double precision; cz double precision;
+    dx double precision; dy double precision; dz double precision;
+    nx double precision; ny double precision; nz double precision;
+    mx double precision; my double precision; mz double precision;
+    kx double precision; ky double precision; kz double precision;
+    c double precision; d double precision; a double precision; b double precision;
+BEGIN
+    FOR i IN 1..m LOOP
+        xs[i] := cos(radians(other[2 * i])) * cos(radians(other[2 * i - 1]));
+        ys[i] := cos(radians(other[2 * i])) * sin(radians(other[2 * i - 1]));
+        zs[i] := sin(radians(other[2 * i]));
+    END LOOP;
+    ex := cos(radians(one[2 * n])) * cos(radians(one[2 * n - 1]));
+    ey := cos(radians(one[2 * n])) * sin(radians(one[2 * n - 1]));
+    ez := sin(radians(one[2 * n]));
+    FOR i IN 1..n LOOP
+        ax := ex; ay := ey; az := ez;
+        ex := cos(radians(one[2 * i])) * cos(radians(one[2 * i - 1]));
+        ey := cos(radians(one[2 * i])) * sin(radians(one[2 * i - 1]));
+        ez := sin(radians(one[2 * i]));
+        nx := ay * ez - az * ey; ny := az * ex - ax * ez; nz := ax * ey - ay * ex;
+        dx := xs[m]; dy := ys[m]; dz := zs[m];
+        d := nx * dx + ny * dy + nz * dz;
+        FOR j IN 1..m LOOP
+            cx := dx; cy := dy; cz := dz; c := d;
+            dx := xs[j]; dy := ys[j]; dz := zs[j];
+            d := nx * dx + ny * dy + nz * dz;
+            CONTINUE WHEN NOT ((c > 1e-15 AND d < -1e-15) OR (c < -1e-15 AND d > 1e-15));
+            mx := cy * dz - cz * dy; my := cz * dx - cx * dz; mz := cx * dy - cy * dx;
+            a := mx * ax + my * ay + mz * az;
+            b := mx * ex + my * ey + mz * ez;
+            CONTINUE WHEN NOT ((a > 1e-15 AND b < -1e-15) OR (a < -1e-15 AND b > 1e-15));
+            -- the great circles meet at two opposite points; both edges must have the same one
+            kx := ny * mz - nz * my; ky := nz * mx - nx * mz; kz := nx * my - ny * mx;
+            IF (kx * (ax + ex) + ky * (ay + ey) + kz * (az + ez) > 0)
+                = (kx * (cx + dx) + ky * (cy + dy) + kz * (cz + dz) > 0) THEN
+                RETURN true;
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN false;
+END
+$$;
+
+-- Whether all vertices, and all middles of edges, of one polygon are in the other.
+CREATE OR REPLACE FUNCTION sky.rim_in_polygon(inside double precision[], outside double precision[])
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+DECLARE
+    n integer := cardinality(inside) / 2;
+    k integer;
+    x double precision; y double precision; z double precision;
+BEGIN
+    FOR i IN 1..n LOOP
+        IF NOT (sky.in_polygon(inside[2 * i - 1], inside[2 * i], outside)
+                OR sky.rim_distance(inside[2 * i - 1], inside[2 * i], outside) < 1e-12) THEN
+            RETURN false;
+        END IF;
+        k := CASE WHEN i = n THEN 1 ELSE i + 1 END;
+        x := cos(radians(inside[2 * i])) * cos(radians(inside[2 * i - 1])) + cos(radians(inside[2 * k])) * cos(radians(inside[2 * k - 1]));
+        y := cos(radians(inside[2 * i])) * sin(radians(inside[2 * i - 1])) + cos(radians(inside[2 * k])) * sin(radians(inside[2 * k - 1]));
+        z := sin(radians(inside[2 * i])) + sin(radians(inside[2 * k]));
+        IF NOT (sky.in_polygon(degrees(atan2(y, x)), degrees(atan2(z, sqrt(x * x + y * y))), outside)
+                OR sky.rim_distance(degrees(atan2(y, x)), degrees(atan2(z, sqrt(x * x + y * y))), outside) < 1e-12) THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
+END
+$$;
+
+-- With no rim crossing the other and the one rim inside, the one polygon or its outside is in the other; as both mean their
+-- smaller sides, it is the polygon.
+CREATE OR REPLACE FUNCTION sky.polygon_in_polygon(inside double precision[], outside double precision[])
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sky.rim_in_polygon(inside, outside) AND NOT sky.rims_cross(inside, outside);
+
+CREATE OR REPLACE FUNCTION sky.polygons_meet(one double precision[], other double precision[])
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+BEGIN
+    FOR i IN 1..cardinality(one) / 2 LOOP
+        IF sky.in_polygon(one[2 * i - 1], one[2 * i], other) THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    FOR i IN 1..cardinality(other) / 2 LOOP
+        IF sky.in_polygon(other[2 * i - 1], other[2 * i], one) THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN sky.rims_cross(one, other);
+END
+$$;
