@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from rich.table import Table as RichTable
 from gateway import __version__
 from gateway.errors import GatewayError, NotSupportedError, ParameterError, QueryError, ServiceError
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from gateway.ingest.progress import Progress
 
 app = typer.Typer(
     name="gateway",
@@ -50,7 +53,9 @@ def main() -> None:
         app()
     except GatewayError as e:
         err.print(f"[red]gateway:[/red] {_plain(e.message)}", soft_wrap=True)
-        sys.exit(EXIT_FAULT if isinstance(e, ServiceError) else EXIT_USAGE if isinstance(e, ParameterError) else EXIT_FAULT)
+        sys.exit(
+            EXIT_FAULT if isinstance(e, ServiceError) else EXIT_USAGE if isinstance(e, ParameterError) else EXIT_FAULT
+        )
     except KeyboardInterrupt:
         err.print("gateway: stopped")
         sys.exit(130)
@@ -114,7 +119,9 @@ def demo(host: HostOption = None, port: PortOption = None) -> None:
         from gateway.demo.catalogs import ensure_demo
 
         with _ingest_progress() as progress:
-            ensure_demo(_admin_url(resolved), progress)
+            reports = ensure_demo(_admin_url(resolved), progress)
+        for report in reports:
+            err.print(f"Published {report.table}: {report.rows:,} rows in {report.seconds:.1f} s")
 
     raise typer.Exit(serving.serve(settings, prepare=prepare, ready=_show_demo))
 
@@ -175,7 +182,9 @@ def ingest_table(
 @ingest_app.command("images", hidden=True)
 def ingest_images(paths: list[str], collection: Annotated[str, typer.Option()] = "") -> None:
     """Publish FITS images (not in this version)."""
-    raise NotSupportedError(f"This version publishes tables only; images ({collection or ', '.join(paths)}) come later.")
+    raise NotSupportedError(
+        f"This version publishes tables only; images ({collection or ', '.join(paths)}) come later."
+    )
 
 
 @app.command(hidden=True)
@@ -212,7 +221,8 @@ def query(
         Path | None, typer.Option("-o", "--output", help="File to write; its ending chooses the format.")
     ] = None,
     response_format: Annotated[
-        str | None, typer.Option("--format", help="Format, if not the one of the file's ending: votable, csv, parquet ...")
+        str | None,
+        typer.Option("--format", help="Format, if not the one of the file's ending: votable, csv, parquet ..."),
     ] = None,
     maxrec: Annotated[int | None, typer.Option(min=0, help="Most rows wanted.")] = None,
 ) -> None:
@@ -344,3 +354,76 @@ def _databases(*, migrated: bool = False) -> Iterator[Settings]:
 
             migrating.upgrade(control_url=_secret(settings.database_url), catalog_url=_admin_url(settings))
         yield settings
+
+
+@contextmanager
+def _ingest_progress() -> Iterator[Callable[[Progress], None]]:
+    """Show how far an ingest has come; its phases follow each other on one line."""
+    from rich.progress import (
+        BarColumn,
+        SpinnerColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:>12,} rows"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("starting", total=None, rows=0)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task, description=progress.phase, completed=progress.done, total=progress.total, rows=progress.rows
+            )
+
+        yield show
+
+
+DEMO_QUERY = """SELECT TOP 5 source_id, ra, dec, phot_g_mean_mag
+FROM gaia.dr3_bright
+WHERE 1 = CONTAINS(POINT(ra, dec), CIRCLE(56.75, 24.12, 1))
+ORDER BY phot_g_mean_mag"""
+
+
+def _show_demo(url: str) -> None:
+    """Print the URLs and one real query's answer, asked over HTTP as an astronomer would."""
+    import csv
+
+    import httpx
+
+    started = time.monotonic()
+    answer = httpx.post(
+        f"{url}/tap/sync", data={"LANG": "ADQL", "RESPONSEFORMAT": "csv", "QUERY": DEMO_QUERY}, timeout=60
+    )
+    elapsed = time.monotonic() - started
+    if not answer.is_success:
+        err.print(_plain(f"The demo query failed: {answer.text}"))
+        return
+    heading, *rows = csv.reader(answer.text.splitlines())
+    grid = RichTable(
+        *heading, title="The five brightest stars of the Pleiades in Gaia DR3", title_justify="left", box=None
+    )
+    for row in rows:
+        grid.add_row(*row)
+    out.print()
+    out.print(f"[bold]Query[/bold] ({1000 * elapsed:.0f} ms over HTTP):")
+    out.print(_plain(DEMO_QUERY), highlight=False)
+    out.print(grid)
+    for name, path in (
+        ("Home", "/"),
+        ("TAP (pyvo, TOPCAT, Aladin)", "/tap"),
+        ("Tables", "/tap/tables"),
+        ("OpenAPI", "/docs"),
+    ):
+        out.print(f"  {name + ':':<28}{url}{path}", highlight=False)
+    out.print("More to try: README.md. Stop with Ctrl-C; the data stay for the next start.")

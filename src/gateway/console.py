@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from gateway.context import open_queries, open_status
+from gateway.context import open_instruments, open_queries
+from gateway.db.about import server_version
 from gateway.errors import ParameterError
 from gateway.services.access import Caller
 from gateway.services.queries import ResultTable
@@ -91,7 +91,7 @@ def _format_of(path: Path | None) -> str:
     raise ParameterError("FILE", str(path), f"its ending names no format; use one of {known}, or --format")
 
 
-async def _write(body: AsyncIterator[bytes], path: Path | None, notes: Console) -> int:
+async def _write(body: AsyncGenerator[bytes, None], path: Path | None, notes: Console) -> int:
     if path is None:
         return await _copy(body, sys.stdout.buffer, notes)
     partial = path.with_name(path.name + ".part")
@@ -106,7 +106,7 @@ async def _write(body: AsyncIterator[bytes], path: Path | None, notes: Console) 
     return size
 
 
-async def _copy(body: AsyncIterator[bytes], file: BinaryIO, notes: Console) -> int:
+async def _copy(body: AsyncGenerator[bytes, None], file: BinaryIO, notes: Console) -> int:
     size = 0
     with notes.status("Writing") as status:
         async for piece in body:
@@ -138,12 +138,19 @@ async def _tableset(settings: Settings) -> Any:
 
 async def collect_status(settings: Settings) -> list[tuple[str, str]]:
     """Lines of ``gateway status``: servers, queue depths, what is published."""
-    async with open_status(settings) as lines:
-        return lines
-
-
-def steps_bar(console: Console) -> Progress:
-    """Progress bar for steps that take longer than two seconds."""
-    return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
+    async with open_instruments(settings) as instruments:
+        backlogs = await instruments.store.backlogs()
+        tables = [
+            table for table in (await instruments.queries.tableset(OPERATOR)).tables if table.schema != "tap_schema"
+        ]
+        rows = sum(table.nrows or 0 for table in tables)
+        is_alive = await instruments.wake_up.is_alive()
+    urls = settings.urls()
+    versions = {url: await server_version(url) for url in {urls.control, urls.catalog_admin}}
+    return [
+        ("PostgreSQL", ", ".join(sorted(set(versions.values())))),
+        ("Redis", "answers" if is_alive else "does not answer; workers look for jobs by themselves"),
+        *((f"queue {b.queue}", f"{b.waiting} waiting, {b.running} running") for b in backlogs),
+        ("tables", f"{len(tables)} with {rows:,} rows" if tables else "none; publish one: gateway ingest table"),
+        ("images", "not in this version"),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -66,8 +66,6 @@ def make_site(settings: Settings) -> Site:
 def own_names(host: str) -> frozenset[str]:
     """Names and addresses of this machine, lower case: what a Host header may say when nothing else is set."""
     names = {*LOOPBACK, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    try:
+    with suppress(OSError):  # a machine that cannot resolve its own name still has the others
         names |= {str(info[4][0]).partition("%")[0] for info in socket.getaddrinfo(socket.gethostname(), None)}
-    except OSError:
-        pass  # a machine that cannot resolve its own name still has the others
     return frozenset(names)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import (
@@ -22,6 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from gateway.errors import ServiceError
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -40,6 +42,17 @@ def split_names(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)]
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Addresses of the servers in force."""
+
+    control: str
+    catalog: str | None
+    """Catalog as a user who is restricted itself; ``None``: reach it as the administrator and become the query role."""
+    catalog_admin: str
+    redis: str
 
 
 class Settings(BaseSettings):
@@ -110,6 +123,9 @@ class Settings(BaseSettings):
     lease: Duration = Field(timedelta(seconds=30), description="A worker that is silent for so long has lost its job.")
     heartbeat: Duration = Field(timedelta(seconds=10), description="How often a worker renews its leases.")
     poll_interval: Duration = Field(timedelta(seconds=5), description="How often workers look for jobs unasked.")
+    results_reserve_bytes: int = Field(
+        256 * 2**20, ge=0, description="No new jobs are taken when the result store has less free space."
+    )
     sweep_age: Duration = Field(timedelta(hours=1), description="Age at which unreferenced results are removed.")
 
     # -- serving -----------------------------------------------------------------------------------------
@@ -124,6 +140,33 @@ class Settings(BaseSettings):
     @classmethod
     def _no_trailing_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else value
+
+    def urls(self) -> Urls:
+        """Give the addresses of the databases and of Redis, all of them known.
+
+        Raises
+        ------
+        ServiceError
+            One is not: the caller was to hold the embedded servers and did not.
+        """
+        if self.database_url is None or self.redis_url is None:
+            raise ServiceError("GATEWAY_DATABASE_URL or GATEWAY_REDIS_URL is unset and no embedded server was started")
+        control = self.database_url.get_secret_value()
+        admin = self.catalog_admin_url.get_secret_value() if self.catalog_admin_url else control
+        return Urls(
+            control=control,
+            catalog=self.catalog_url.get_secret_value() if self.catalog_url else None,
+            catalog_admin=admin,
+            redis=self.redis_url.get_secret_value(),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """Give all settings as JSON values, secrets readable: for a process of our own, never for a log."""
+        record = self.model_dump(mode="json")
+        for name in type(self).model_fields:
+            if isinstance(secret := getattr(self, name), SecretStr):
+                record[name] = secret.get_secret_value()
+        return record
 
     @property
     def home_path(self) -> Path:

@@ -54,11 +54,15 @@ GatewayDep = Annotated[Gateway, Depends(gateway)]
 def caller(request: Request, gateway: GatewayDep) -> Caller:
     """Tell who asks. Nobody has an account yet: every caller is anonymous and known by address only."""
     address = request.client.host if request.client else None
-    return Caller(
-        key=address or "unknown",
-        account=None,
-        address=address,
-    ) if not gateway.site.is_local else Caller(key="local", account=None, address=address)
+    return (
+        Caller(
+            key=address or "unknown",
+            account=None,
+            address=address,
+        )
+        if not gateway.site.is_local
+        else Caller(key="local", account=None, address=address)
+    )
 
 
 CallerDep = Annotated[Caller, Depends(caller)]

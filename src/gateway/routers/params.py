@@ -101,5 +101,7 @@ async def _spool(name: str, file: UploadFile, path: Path) -> UploadedPart:
 def _checked(items: list[tuple[str, str]]) -> list[tuple[str, str]]:
     for name, value in items:
         if "\0" in name or "\0" in value:
-            raise ParameterError(name.replace("\0", ""), value.replace("\0", "\\0"), "NUL is not a character of any value")
+            raise ParameterError(
+                name.replace("\0", ""), value.replace("\0", "\\0"), "NUL is not a character of any value"
+            )
     return items

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from html import escape
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
 from gateway.errors import NotFoundError, ParameterError
@@ -17,6 +17,7 @@ from gateway.routers.params import Bag
 from gateway.routers.respond import TableResponse
 from gateway.services.queries import ResultTable
 from gateway.vo import formats, vosi
+from gateway.vo.adql import features
 from gateway.vo.capabilities import TapCapabilities, tap_capabilities
 from gateway.vo.dali import ParamBag
 from gateway.vo.tap import SYNC_PARAMETERS, TapRequest
@@ -29,6 +30,9 @@ STARTED = datetime.now(UTC)
 """When this process began to serve: the age of its capabilities, which change only with the program."""
 
 XML = "text/xml; charset=utf-8"
+
+FEATURES = [(kind, [(form, None) for form in forms]) for kind, forms in features().items()]
+"""Optional features of the language as the translator has them: what is declared is what works."""
 
 
 @sync.get("/sync", summary="Run a query and stream its table", **documented(SYNC_PARAMETERS, "query"))
@@ -79,11 +83,13 @@ async def table(name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
     return Response(vosi.table(found), media_type=XML)
 
 
-@metadata.api_route("/capabilities", methods=["GET", "HEAD"], summary="What this service can do", operation_id="tap_capabilities")
+@metadata.api_route(
+    "/capabilities", methods=["GET", "HEAD"], summary="What this service can do", operation_id="tap_capabilities"
+)
 async def capabilities(gateway: GatewayDep, base: BaseUrl) -> Response:
     """Describe this service (VOSI 1.1, "Capabilities"; TAPRegExt 1.0)."""
     document = tap_capabilities(
-        TapCapabilities(base_url=f"{base}/tap", limits=gateway.site.tap_limits, features=gateway.queries.features())
+        TapCapabilities(base_url=f"{base}/tap", limits=gateway.site.tap_limits, features=FEATURES)
     )
     return Response(document, headers={"Last-Modified": format_datetime(STARTED, usegmt=True)}, media_type=XML)
 
@@ -100,7 +106,7 @@ async def availability(gateway: GatewayDep) -> Response:
 
 
 @metadata.get("", include_in_schema=False)
-async def about(request: Request, gateway: GatewayDep, base: BaseUrl) -> Response:
+async def about(gateway: GatewayDep, base: BaseUrl) -> Response:
     """Say what this URL is to a person who opens it (TAP 1.1, "Resources")."""
     url = f"{base}/tap"
     links = "".join(

@@ -1,0 +1,200 @@
+"""Where concrete classes meet: settings in, services out. Nothing below this module reads settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gateway import __version__
+from gateway.children import ChildPool, ChildSettings
+from gateway.db.engine import CatalogEngine
+from gateway.db.registry import Registry
+from gateway.db.roles import QUERY_ROLE
+from gateway.errors import NotSupportedError
+from gateway.jobs.models import Job
+from gateway.jobs.queue import ArqQueue
+from gateway.jobs.service import JobLimits, JobService, Validator, fetch_uploads
+from gateway.jobs.signals import PhaseSignals
+from gateway.jobs.store import JobStore
+from gateway.services.access import Caller
+from gateway.services.queries import QueryLimits, QueryService
+from gateway.services.uploads import ReadUpload, UploadLimits, Uploads, read_in_thread
+from gateway.settings import Settings
+from gateway.sky.index import HealpixIndex
+from gateway.storage.results import LocalResultStore, ResultStore
+from gateway.vo.formats.base import Info
+from gateway.vo.tap import TapRequest
+
+UPLOAD_CHILDREN = 2
+"""Uploads that one API process reads at once; further ones wait. One child is kept warm."""
+
+FRONT_CONNECTIONS = 8
+"""Connections of one API process to the control database; reading a job takes about a millisecond."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an API process works with."""
+
+    queries: QueryService
+    jobs: JobService
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskServices:
+    """What a job's child process works with."""
+
+    queries: QueryService
+    results: ResultStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruments:
+    """What ``gateway status`` reads."""
+
+    queries: QueryService
+    store: JobStore
+    wake_up: ArqQueue
+
+
+@asynccontextmanager
+async def open_context(settings: Settings) -> AsyncIterator[Context]:
+    """Hold everything that an API process needs."""
+    urls = settings.urls()
+    async with AsyncExitStack() as stack:
+        children = await stack.enter_async_context(
+            ChildPool.open(_upload_children(settings), size=UPLOAD_CHILDREN, warm=1)
+        )
+        queries = await stack.enter_async_context(open_queries(settings, read_upload=_in_child(children)))
+        store = await stack.enter_async_context(JobStore.open(urls.control, connections=FRONT_CONNECTIONS))
+        signals = await stack.enter_async_context(PhaseSignals.open(urls.control))
+        results = open_results(settings)
+        wake_up = ArqQueue(urls.redis)
+        stack.push_async_callback(wake_up.aclose)
+        jobs = JobService(
+            store=store,
+            results=results,
+            wake_up=wake_up,
+            signals=signals,
+            validators={"tap": _query_validator(queries, results)},
+            limits=JobLimits(
+                execution_duration_default=settings.execution_duration_default,
+                execution_duration_hard=settings.execution_duration_hard,
+                retention_default=settings.retention_default,
+                retention_hard=settings.retention_hard,
+                queue_cap_per_owner=settings.queue_cap_per_owner,
+                queue_cap_total=settings.queue_cap_total,
+                wait_cap=settings.wait_cap,
+                results_reserve_bytes=settings.results_reserve_bytes,
+            ),
+        )
+        yield Context(queries=queries, jobs=jobs)
+
+
+@asynccontextmanager
+async def open_queries(
+    settings: Settings, *, read_upload: ReadUpload = read_in_thread, slots: int | None = None
+) -> AsyncIterator[QueryService]:
+    """Hold what queries need, and nothing else: for the command line and for jobs' children."""
+    urls = settings.urls()
+    slots = slots or settings.sync_slots
+    engine = CatalogEngine(
+        urls.catalog or urls.catalog_admin,
+        size=slots,
+        patience=settings.slot_patience,
+        work_mem=settings.query_memory,
+        temp_file_limit=settings.query_temp_limit,
+        role=None if urls.catalog else QUERY_ROLE,
+    )
+    registry = Registry(urls.catalog or urls.catalog_admin)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(registry.aclose)
+        stack.push_async_callback(engine.aclose)
+        yield QueryService(
+            engine=engine,
+            registry=registry,
+            index=HealpixIndex(),
+            uploads=Uploads(
+                limits=UploadLimits(
+                    max_bytes=settings.upload_max_bytes,
+                    max_rows=settings.upload_max_rows,
+                    max_columns=settings.upload_max_columns,
+                    max_tables=settings.upload_max_tables,
+                ),
+                read=read_upload,
+            ),
+            limits=QueryLimits(
+                maxrec_default=settings.maxrec_default,
+                maxrec_hard=settings.maxrec_hard,
+                time_limit=settings.sync_time_limit,
+                query_length=settings.query_max_length,
+                slots=slots,
+                slot_patience=settings.slot_patience,
+            ),
+            provenance=_provenance(settings),
+        )
+
+
+@asynccontextmanager
+async def open_task_services(record: Mapping[str, Any]) -> AsyncIterator[TaskServices]:
+    """Hold what a job's child needs; ``record`` is `Settings.to_record`. A child runs one query at a time."""
+    settings = Settings(**record)
+    async with open_queries(settings, slots=1) as queries:
+        yield TaskServices(queries=queries, results=open_results(settings))
+
+
+@asynccontextmanager
+async def open_instruments(settings: Settings) -> AsyncIterator[Instruments]:
+    """Hold what tells the state of a gateway."""
+    urls = settings.urls()
+    async with open_queries(settings) as queries, JobStore.open(urls.control, connections=1) as store:
+        wake_up = ArqQueue(urls.redis)
+        try:
+            yield Instruments(queries=queries, store=store, wake_up=wake_up)
+        finally:
+            await wake_up.aclose()
+
+
+def open_results(settings: Settings) -> ResultStore:
+    """Give the store of job results."""
+    if settings.results and "://" in settings.results:
+        raise NotSupportedError(
+            f"GATEWAY_RESULTS={settings.results!r}: this version stores results in folders only; name a folder"
+        )
+    return LocalResultStore(settings.results_path)
+
+
+def _query_validator(queries: QueryService, results: ResultStore) -> Validator:
+    """Check at RUN that a TAP job's parameters make a query that can run, its uploads included."""
+
+    async def validate(job: Job) -> None:
+        request = TapRequest.from_params(job.bag)
+        caller = Caller(key=job.owner, account=job.account)
+        with TemporaryDirectory(prefix="gateway-check-") as folder:
+            await queries.check(request, caller, uploads=await fetch_uploads(job.uploads, results, Path(folder)))
+
+    return validate
+
+
+def _provenance(settings: Settings) -> tuple[Info, ...]:
+    software = Info("server_software", f"vo-gateway/{__version__}")
+    return (software, Info("publisher", settings.publisher)) if settings.publisher else (software,)
+
+
+def _upload_children(settings: Settings) -> ChildSettings:
+    return ChildSettings(
+        memory_bytes=settings.child_memory_bytes,
+        preload=("gateway.services.uploads", "gateway.vo.votable.reader", "gateway.sky.index"),
+    )
+
+
+def _in_child(children: ChildPool) -> ReadUpload:
+    async def read(**arguments: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await children.call("gateway.services.uploads:read_upload", **arguments)
+        return answer
+
+    return read
