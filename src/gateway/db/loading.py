@@ -27,6 +27,9 @@ TRAILER = b"\xff\xff"
 CHUNK_BYTES = 8 << 20
 """Most bytes encoded at once: enough that numpy's cost per call vanishes, and small beside the memory budget."""
 
+SEND_BYTES = 128 << 10
+"""Bytes handed to the socket at once: asyncio copies what is left of a buffer after each partial send."""
+
 POSTGRES_EPOCH_US = 946_684_800_000_000
 """2000-01-01T00:00:00, where PostgreSQL's timestamps start, in microseconds of the Unix epoch."""
 
@@ -241,7 +244,8 @@ async def _ahead(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     try:
         while (piece := await coming) is not None:
             coming = asyncio.create_task(asyncio.to_thread(next, pieces, None))
-            yield piece
+            for start in range(0, len(piece), SEND_BYTES):
+                yield piece[start : start + SEND_BYTES]
     finally:
         # A cancelled COPY must not leave a thread reading a file that is about to be closed.
         await asyncio.wait([coming])

@@ -15,6 +15,7 @@ from gateway.ingest import positions as sky
 from gateway.ingest.columns import Place, arrow_type, check_text, convert, name_of
 from gateway.ingest.describe import SchemaDescription, TableDescription
 from gateway.ingest.names import HEALPIX, MAX_COLUMNS, physical_name, physical_names, published_names
+from gateway.ingest.prefetch import ahead
 from gateway.ingest.readers import TableFile, open_table
 from gateway.vo.tableset import Column, Datatype, Field, ForeignKey, SkyIndex, Table, VOType, adql_identifier
 
@@ -94,7 +95,7 @@ class Plan:
         """Rows of one file as they are loaded."""
         places = [[item.name for item in source.fields].index(name) for name in self.origin]
         row = 1
-        for batch in table.batches():
+        for batch in ahead(table.batches()):
             columns = [
                 self._column(number, batch.column(place), Place(table.name, source.names[place], row))
                 for number, place in enumerate(places)

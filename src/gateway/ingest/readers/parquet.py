@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gateway.errors import IngestError
 from gateway.ingest.columns import Place, first_line, vo_type
-from gateway.ingest.readers.base import Hints, TableFile, open_seekable
+from gateway.ingest.readers.base import Hints, TableFile, is_gzip, open_seekable
 from gateway.vo.tableset import Field
 
 BATCH_ROWS = 65_536
@@ -63,7 +62,9 @@ def open_parquet(path: Path, *, hints: Hints, folder: Path | None) -> Iterator[T
     with open_seekable(path, folder) as stream:
         try:
             # Without pre-buffering and with a small buffer, pages are read as they are decoded.
-            file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
+            # Arrow's own file reader runs without Python's lock.
+            source = stream if is_gzip(path) else pa.OSFile(str(path))
+            file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
         except (pa.ArrowException, OSError) as e:
             raise IngestError(
                 f"{path.name}: cannot be read as Parquet ({first_line(e)}); get or write the file again"
@@ -115,9 +116,8 @@ def votable_fields(document: bytes) -> tuple[dict[str, Field], str | None]:
     from gateway.errors import GatewayError
     from gateway.ingest.readers.votable import votable_reader
 
-    stream: IO[bytes] = io.BytesIO(document)
     try:
-        reader: Any = votable_reader(stream)
+        reader = votable_reader(io.BytesIO(document))
     except GatewayError:
         return {}, None
     return {item.name: item for item in reader.fields}, reader.description

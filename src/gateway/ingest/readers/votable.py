@@ -8,19 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
 from gateway.errors import IngestError, UploadError
 from gateway.ingest.readers.base import Hints, TableFile, is_gzip
 from gateway.vo.tableset import Field
+from gateway.vo.votable.reader import ReaderLimits, VOTableReader
 
 
-def votable_reader(stream: IO[bytes]) -> Any:
+def votable_reader(stream: BinaryIO) -> VOTableReader:
     """Make the reader, without the limits that uploads have: the file is the operator's own."""
-    from gateway.vo.votable.reader import ReaderLimits, VOTableReader
-
     return VOTableReader(stream, ReaderLimits.unlimited())
 
 
@@ -32,8 +31,8 @@ class VOTable:
     fields: tuple[Field, ...]
     description: str | None
     size: int
-    reader: Any
-    file: IO[bytes]
+    reader: VOTableReader
+    file: BinaryIO
     notes: list[str] = field(default_factory=list)
     is_guessed: bool = False
     empty: frozenset[str] = frozenset()
@@ -52,7 +51,7 @@ class VOTable:
 def open_votable(path: Path, *, hints: Hints, folder: Path | None) -> Iterator[TableFile]:  # noqa: ARG001
     """Open the first table of a VOTable."""
     with path.open("rb") as file:
-        stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if is_gzip(path) else file
+        stream = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_gzip(path) else file
         with faults(path.name):
             reader = votable_reader(stream)
             fields, description = tuple(reader.fields), reader.description

@@ -1,0 +1,109 @@
+"""Ingest of a table against raw COPY of the same rows.
+
+Floor: binary COPY, made beforehand and sent from memory, into a table without any index, committed.
+Value: ``ingest_table`` from a Parquet file: read, check, HEALPix, sort, encode, COPY, three indexes, ANALYZE, publish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.common import Result, alternately
+from gateway.db.loading import SIGNATURE, TRAILER, CopyEncoder, PhysicalTable, slices, sql_type
+from gateway.db.urls import DatabaseURL
+from gateway.errors import NotFoundError
+from gateway.ingest.tables import drop_table, ingest_table
+
+ROWS = 1_000_000
+ROUNDS = 5
+WANTED = 0.4
+
+
+def catalog(rows: int) -> pa.Table:
+    """Ten columns as surveys have them, always the same: numbers of all widths, nulls, a flag, short text."""
+    random = np.random.default_rng(20260101)
+
+    def holes(share: float) -> np.ndarray:
+        return random.random(rows) < share
+
+    return pa.table(
+        {
+            "source_id": random.integers(1, 2**62, rows),
+            "ra": random.uniform(0, 360, rows),
+            "dec": np.degrees(np.arcsin(random.uniform(-1, 1, rows))),
+            "parallax": pa.array(random.exponential(1, rows), mask=holes(0.1)),
+            "mag_g": random.normal(18, 2, rows).astype("f4"),
+            "mag_r": pa.array(random.normal(17, 2, rows).astype("f4"), mask=holes(0.2)),
+            "n_obs": random.integers(1, 500, rows).astype("i4"),
+            "quality": random.integers(0, 100, rows).astype("i2"),
+            "is_variable": holes(0.05),
+            "name": pa.array([f"J{number:09d}" for number in random.integers(0, 10**9, rows)]),
+        }
+    )
+
+
+def run(server_url: str) -> list[Result]:
+    """Measure on a migrated catalog database."""
+    rows = catalog(ROWS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "catalog.parquet"
+        pq.write_table(rows, path, row_group_size=131_072)
+        encoder = CopyEncoder(rows.schema)
+        stream = [encoder.encode(piece) for batch in rows.to_batches(65_536) for piece in slices(batch)]
+
+        def ingest() -> float:
+            report = ingest_table([path], name="bench.ingest", admin_url=server_url)
+            drop_table("bench.ingest", server_url)
+            return report.seconds
+
+        def copy() -> float:
+            return asyncio.run(raw_copy(server_url, rows.schema, encoder.columns, stream))
+
+        with contextlib.suppress(NotFoundError):
+            drop_table("bench.ingest", server_url)  # left by a run that was stopped
+        copy(), ingest()  # the first of each warms files, pools and imports
+        floor, value = alternately(ROUNDS, copy, ingest)
+    return [
+        Result(
+            "ingest of Parquet, 1,000,000 rows x 10 columns, published with its sky indexes",
+            ROWS / value,
+            ROWS / floor,
+            "rows/s",
+            wanted=WANTED,
+            remark="floor: raw binary COPY of the same rows from memory, no index",
+        )
+    ]
+
+
+async def raw_copy(url: str, schema: pa.Schema, columns: tuple[str, ...], stream: list[bytes]) -> float:
+    """Seconds that PostgreSQL takes for the rows alone."""
+    table = PhysicalTable("bench_floor", "rows", [(field.name, sql_type(field.type)) for field in schema])
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (SIGNATURE, *stream, TRAILER):
+            yield piece
+
+    connection = await asyncpg.connect(DatabaseURL.parse(url).asyncpg())
+    try:
+        await connection.execute("DROP SCHEMA IF EXISTS bench_floor CASCADE; CREATE SCHEMA bench_floor")
+        start = time.perf_counter()
+        async with connection.transaction():
+            await connection.execute(table.create())
+            await connection.copy_to_table(
+                table.name, schema_name=table.schema, columns=columns, source=pieces(), format="binary"
+            )
+        took = time.perf_counter() - start
+        await connection.execute("DROP SCHEMA bench_floor CASCADE")
+    finally:
+        await connection.close()
+    return took
