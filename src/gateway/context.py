@@ -15,9 +15,10 @@ from gateway.db.engine import CatalogEngine
 from gateway.db.registry import Registry
 from gateway.db.roles import QUERY_ROLE
 from gateway.errors import NotSupportedError
+from gateway.jobs.files import fetch_uploads
 from gateway.jobs.models import Job
 from gateway.jobs.queue import ArqQueue
-from gateway.jobs.service import JobLimits, JobService, Validator, fetch_uploads
+from gateway.jobs.service import JobLimits, JobService, Validator
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
 from gateway.services.access import Caller
