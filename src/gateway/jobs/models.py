@@ -51,6 +51,15 @@ class Upload:
     key: str
     size: int
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Upload:
+        """Read what `to_json` wrote."""
+        return cls(record["name"], record["key"], record["size"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Spell it for the database and for children."""
+        return {"name": self.name, "key": self.key, "size": self.size}
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -65,6 +74,29 @@ class Result:
     media_type: str
     rows: int | None = None
     is_overflow: bool = False
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Result:
+        """Read what `to_json` wrote, maybe in a newer version that knows more."""
+        return cls(
+            result_id=record["id"],
+            key=record["key"],
+            size=record["size"],
+            media_type=record["media_type"],
+            rows=record["rows"],
+            is_overflow=record["overflow"],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Spell it for the database and for the worker."""
+        return {
+            "id": self.result_id,
+            "key": self.key,
+            "size": self.size,
+            "media_type": self.media_type,
+            "rows": self.rows,
+            "overflow": self.is_overflow,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +174,20 @@ class Claim:
     execution_duration: timedelta | None
     parameters: tuple[tuple[str, str], ...]
     uploads: tuple[Upload, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Spell what the child needs of it; ``tasks.Work`` reads it."""
+        limit = self.execution_duration
+        return {
+            "job_id": self.job_id,
+            "job_list": self.job_list,
+            "token": self.token,
+            "owner": self.owner,
+            "account": self.account,
+            "time_limit_s": None if limit is None else limit.total_seconds(),
+            "parameters": self.parameters,
+            "uploads": [upload.to_json() for upload in self.uploads],
+        }
 
     @property
     def label(self) -> str:

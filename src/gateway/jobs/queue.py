@@ -95,17 +95,6 @@ class MemoryQueue:
             await asyncio.sleep(POLL_DELAY_S)
 
 
-class NoQueue:
-    """No wake-ups at all: workers find everything by polling."""
-
-    async def wake(self, queue: str) -> None:
-        """Do nothing."""
-
-    async def listen(self, queue: str, ear: Ear) -> None:  # noqa: ARG002 -- the protocol's names
-        """Wait for ever."""
-        await asyncio.Event().wait()
-
-
 class ArqQueue:
     """Wake-ups through Redis or Valkey, carried by arq."""
 

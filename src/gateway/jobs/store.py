@@ -374,7 +374,7 @@ class JobStore:
                 retention,
                 _seconds(execution_duration),
                 parameters,
-                [_upload_json(upload) for upload in uploads],
+                [upload.to_json() for upload in uploads],
             )
         return _job(row)
 
@@ -517,7 +517,7 @@ class JobStore:
                 claim.part_id,
                 claim.token,
                 to,
-                [_result_json(result) for result in results],
+                [result.to_json() for result in results],
                 error.message if error else None,
                 error.type if error else None,
             )
@@ -627,7 +627,7 @@ class PendingJob:
         self, parameters: Sequence[tuple[str, str]], uploads: Sequence[Upload], run_id: str | None
     ) -> None:
         """Replace all parameters."""
-        files = [_upload_json(upload) for upload in uploads]
+        files = [upload.to_json() for upload in uploads]
         await self._connection.execute(SET_PARAMETERS, self.job.job_id, parameters, files, run_id)
 
 
@@ -660,34 +660,8 @@ def _duration(seconds: int) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds else None
 
 
-def _upload_json(upload: Upload) -> dict[str, Any]:
-    return {"name": upload.name, "key": upload.key, "size": upload.size}
-
-
-def _result_json(result: Result) -> dict[str, Any]:
-    return {
-        "id": result.result_id,
-        "key": result.key,
-        "size": result.size,
-        "media_type": result.media_type,
-        "rows": result.rows,
-        "overflow": result.is_overflow,
-    }
-
-
-def _result(row: dict[str, Any]) -> Result:
-    return Result(
-        result_id=row["id"],
-        key=row["key"],
-        size=row["size"],
-        media_type=row["media_type"],
-        rows=row["rows"],
-        is_overflow=row["overflow"],
-    )
-
-
 def _uploads(row: asyncpg.Record) -> tuple[Upload, ...]:
-    return tuple(Upload(**upload) for upload in row["uploads"])
+    return tuple(Upload.from_json(upload) for upload in row["uploads"])
 
 
 def _parameters(row: asyncpg.Record) -> tuple[tuple[str, str], ...]:
@@ -709,7 +683,7 @@ def _job(row: asyncpg.Record) -> Job:
         execution_duration=_duration(row["execution_duration"]),
         parameters=_parameters(row),
         uploads=_uploads(row),
-        results=tuple(_result(result) for results in row.get("results") or () for result in results),
+        results=tuple(Result.from_json(result) for results in row.get("results") or () for result in results),
         error=ErrorSummary(row["error_message"], ErrorType(row["error_type"])) if row["error_message"] else None,
         progress=_progress(row),
     )
@@ -749,5 +723,5 @@ def _part(row: asyncpg.Record) -> Part:
         worker=row["worker"],
         cancel_requested=row["cancel_requested"],
         result_token=row["result_token"],
-        results=tuple(_result(result) for result in row["results"]),
+        results=tuple(Result.from_json(result) for result in row["results"]),
     )

@@ -1,0 +1,212 @@
+"""What runs inside a child: the one place where jobs meet services.
+
+A job list's task takes `Work` and the services, and writes to the result store under the claim's prefix. Nothing here
+touches the job's row: the worker does, when the child has answered.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pyarrow as pa
+
+from gateway.children import report
+from gateway.errors import ServiceError
+from gateway.jobs.files import fetch_uploads
+from gateway.jobs.models import Result, Upload, result_prefix, session_label
+from gateway.services.access import Caller
+from gateway.services.queries import QueryService, ResultTable
+from gateway.services.serialise import serialise
+from gateway.storage.results import ResultStore
+from gateway.vo import formats
+from gateway.vo.dali import ParamBag
+from gateway.vo.formats.base import Format, Overflow
+from gateway.vo.tap import TapRequest
+
+REPORT_INTERVAL_S = 1.0
+"""How often a task tells how far it is: readers poll no faster, and each report is a line through a pipe."""
+
+UNLIMITED = timedelta(days=24)
+"""Stands for "no limit" where PostgreSQL wants milliseconds in 31 bits, which end after 24.8 days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One claim, as it crosses the pipe to the child."""
+
+    job_id: str
+    job_list: str
+    token: int
+    owner: str
+    account: str | None
+    time_limit: timedelta | None
+    parameters: tuple[tuple[str, str], ...]
+    uploads: tuple[Upload, ...]
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Work:
+        """Read what `Claim.to_json` wrote."""
+        seconds = record["time_limit_s"]
+        return cls(
+            job_id=record["job_id"],
+            job_list=record["job_list"],
+            token=record["token"],
+            owner=record["owner"],
+            account=record["account"],
+            time_limit=None if seconds is None else timedelta(seconds=seconds),
+            parameters=tuple((name, value) for name, value in record["parameters"]),
+            uploads=tuple(Upload.from_json(upload) for upload in record["uploads"]),
+        )
+
+    @property
+    def label(self) -> str:
+        """Name of the database sessions of this claim."""
+        return session_label(self.job_id, self.token)
+
+    def key(self, name: str) -> str:
+        """Where an object of this claim goes."""
+        return result_prefix(self.job_id, self.token) + name
+
+
+class Services(Protocol):
+    """What tasks work with; made once in each child by the factory that the worker names."""
+
+    @property
+    def queries(self) -> QueryService:
+        """Queries on the catalog."""
+        ...
+
+    @property
+    def results(self) -> ResultStore:
+        """Where results go and uploads lie."""
+        ...
+
+
+Task = Callable[[Work, Any], Awaitable[Sequence[Result]]]
+Factory = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Any]]
+
+
+async def run_query(work: Work, services: Services) -> Sequence[Result]:
+    """Run a TAP query into the result store."""
+    request = TapRequest.from_params(ParamBag(work.parameters))
+    form, media_type = formats.find(request.response_format)
+    caller = Caller(key=work.owner, account=work.account, address=None)
+    with tempfile.TemporaryDirectory(prefix="gw-uploads-") as folder:
+        uploads = await fetch_uploads(work.uploads, services.results, Path(folder))
+        table = await services.queries.open(
+            request, caller, uploads=uploads, time_limit=work.time_limit or UNLIMITED, label=work.label
+        )
+        async with aclosing(table):
+            key = work.key(f"result{form.extension}")
+            async with aclosing(_pieces(table, form)) as pieces:
+                size = await services.results.write(key, pieces)
+    return [
+        Result(
+            result_id="result",
+            key=key,
+            size=size,
+            media_type=media_type,
+            rows=table.nrows,
+            is_overflow=isinstance(table.ending, Overflow),
+        )
+    ]
+
+
+TASKS: Mapping[str, Task] = {"tap": run_query}
+"""Task of each job list."""
+
+
+class _Watched:
+    """A table that tells how far it is, and keeps the error that broke it."""
+
+    def __init__(self, table: ResultTable) -> None:
+        self._table = table
+        self.error: Exception | None = None
+        self._next_report = time.monotonic() + REPORT_INTERVAL_S
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    async def __anext__(self) -> pa.RecordBatch:
+        try:
+            batch = await anext(self._table)
+        except StopAsyncIteration:
+            raise
+        except Exception as e:
+            self.error = e
+            raise
+        if time.monotonic() >= self._next_report:
+            self._next_report = time.monotonic() + REPORT_INTERVAL_S
+            report(rows=self._table.nrows)
+        return batch
+
+
+async def _pieces(table: ResultTable, form: Format) -> AsyncGenerator[bytes, None]:
+    """Bytes of a whole table. A broken one raises, where a stream to a client would end with a note in band."""
+    watched = _Watched(table)
+    pieces = cast("AsyncGenerator[bytes, None]", serialise(cast("ResultTable", watched), form))
+    try:
+        async with aclosing(pieces) as body:
+            async for piece in body:
+                yield piece
+    except Exception:
+        if watched.error is not None:
+            raise watched.error from None
+        raise
+    if watched.error is not None:
+        raise watched.error
+
+
+# -- the child's doors ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    services: Any
+    tasks: Mapping[str, Task]
+    stack: AsyncExitStack
+
+
+_ready: _Ready | None = None
+
+
+async def prepare(factory: str, tasks: str, settings: Mapping[str, Any]) -> None:
+    """Open the services of this child, once.
+
+    Parameters
+    ----------
+    factory
+        ``module:function`` that gives an async context manager of the services; named and not imported, for
+        only the worker knows who composes them.
+    tasks
+        ``module:NAME`` of the mapping from job list to task.
+    settings
+        Passed to the factory.
+    """
+    global _ready  # noqa: PLW0603 -- one set of services per process
+    # Never closed: a child ends by being killed.
+    stack = AsyncExitStack()
+    make: Factory = _named(factory)
+    _ready = _Ready(await stack.enter_async_context(make(settings)), _named(tasks), stack)
+
+
+async def run_part(work: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the task of one claim and give its results as JSON."""
+    if _ready is None:
+        raise ServiceError("the child was not prepared")
+    record = Work.from_json(work)
+    results = await _ready.tasks[record.job_list](record, _ready.services)
+    return {"results": [result.to_json() for result in results]}
+
+
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
