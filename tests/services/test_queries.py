@@ -1,83 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pyarrow as pa
 import pytest
-from tests.db.support import MAKE_STARS, SURVEY, active, admin, column, engine_on, execute_all, stars, until
+from tests.db.support import active, until
+from tests.services.support import BIG, SLOW, read, rows, service_on
 
-from gateway.db.engine import CatalogEngine
-from gateway.db.registry import Registry, publish_statements
-from gateway.errors import (
-    NotSupportedError,
-    OverloadedError,
-    ParameterError,
-    QueryError,
-    TimeLimitError,
-    UploadError,
-)
+from gateway.errors import NotSupportedError, OverloadedError, ParameterError, QueryError, TimeLimitError, UploadError
 from gateway.services.access import ANONYMOUS
-from gateway.services.queries import QueryLimits, QueryService, ResultTable
-from gateway.services.uploads import UploadLimits, Uploads
-from gateway.vo.formats.base import Complete, Info, Overflow
-from gateway.vo.tableset import Table
+from gateway.services.queries import QueryService
+from gateway.vo.formats.base import Complete, Overflow
 from gateway.vo.tap import TapRequest, UploadRef
-
-LIMITS = QueryLimits(
-    maxrec_default=1_000_000,
-    maxrec_hard=2_000_000,
-    time_limit=timedelta(minutes=1),
-    query_length=10_000,
-    slots=2,
-    slot_patience=timedelta(seconds=0.2),
-)
-UPLOADS = UploadLimits(max_bytes=10_000, max_rows=100, max_columns=5, max_tables=2)
-
-BIG = "SELECT a.id FROM survey.big AS a"
-
-
-@pytest.fixture
-async def owner(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    async with admin(database_url) as connection:
-        await connection.execute(MAKE_STARS)
-        await connection.execute("CREATE TABLE survey.big AS SELECT g::bigint AS id FROM generate_series(1, 300000) g")
-        big = Table("survey", "big", (column("id", "long", "bigint"),), "survey", "big")
-        for table in (stars(), big):
-            await execute_all(connection, publish_statements(SURVEY, table, replace=False))
-        yield connection
-
-
-@pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[CatalogEngine]:
-    async with engine_on(database_url) as engine:
-        yield engine
-
-
-@pytest.fixture
-async def service(database_url: str, owner: asyncpg.Connection, engine: CatalogEngine) -> AsyncIterator[QueryService]:
-    registry = Registry(database_url)
-    yield QueryService(
-        engine=engine,
-        registry=registry,
-        index=None,
-        uploads=Uploads(limits=UPLOADS),
-        limits=LIMITS,
-        provenance=(Info("publisher", "us"),),
-    )
-    await registry.aclose()
-
-
-async def read(table: ResultTable) -> list[pa.RecordBatch]:
-    async with aclosing(table):
-        return [found async for found in table]
-
-
-async def rows(service: QueryService, query: str, **request: object) -> list[dict[str, object]]:
-    table = await service.open(TapRequest(query, **request), ANONYMOUS)  # type: ignore[arg-type]
-    return [row for found in await read(table) for row in found.to_pylist()]
 
 
 async def ending(service: QueryService, query: str, maxrec: int | None) -> tuple[int, object]:
@@ -149,20 +84,10 @@ async def test_maxrec_cuts_and_says_so(
 
 @pytest.mark.parametrize(("maxrec", "cut"), [(None, 2), (1, 1), (100, 3)])
 async def test_default_and_hard_limits_are_maxrecs_too(
-    database_url: str, owner: asyncpg.Connection, engine: CatalogEngine, maxrec: int | None, cut: int
+    database_url: str, owner: asyncpg.Connection, maxrec: int | None, cut: int
 ) -> None:  # TAP-35
-    registry = Registry(database_url)
-    limits = QueryLimits(
-        maxrec_default=2,
-        maxrec_hard=3,
-        time_limit=LIMITS.time_limit,
-        query_length=1000,
-        slots=1,
-        slot_patience=LIMITS.slot_patience,
-    )
-    service = QueryService(engine=engine, registry=registry, index=None, uploads=Uploads(limits=UPLOADS), limits=limits)
-    assert await ending(service, BIG, maxrec) == (cut, Overflow(cut))
-    await registry.aclose()
+    async with service_on(database_url, maxrec_default=2, maxrec_hard=3) as service:
+        assert await ending(service, BIG, maxrec) == (cut, Overflow(cut))
 
 
 async def test_the_ending_of_a_small_table_is_known_before_its_rows(service: QueryService) -> None:
@@ -228,9 +153,6 @@ async def test_failed_queries_give_their_slot_back(service: QueryService) -> Non
     assert len(await rows(service, "SELECT id FROM survey.stars")) == 3
 
 
-SLOW = "SELECT COUNT(*) AS n FROM survey.big AS a, survey.big AS b, survey.big AS c"
-
-
 async def test_the_time_limit_is_an_error_before_the_first_row(service: QueryService) -> None:
     with pytest.raises(TimeLimitError):
         await service.open(TapRequest(SLOW), ANONYMOUS, time_limit=timedelta(seconds=0.3))
@@ -252,11 +174,10 @@ async def test_closing_twice_is_harmless(service: QueryService) -> None:
     await table.aclose()
 
 
-async def test_the_service_tells_why_it_is_down(service: QueryService, tmp_path: Path, engine: CatalogEngine) -> None:
+async def test_the_service_tells_why_it_is_down(service: QueryService, tmp_path: Path) -> None:
     assert await service.fault() is None
-    registry = Registry(f"postgresql://postgres@/nothing?host={tmp_path}")
-    down = QueryService(engine=engine, registry=registry, index=None, uploads=Uploads(limits=UPLOADS), limits=LIMITS)
-    assert "does not answer" in str(await down.fault())
+    async with service_on(f"postgresql://postgres@/nothing?host={tmp_path}") as down:
+        assert "does not answer" in str(await down.fault())
 
 
 async def test_uploads_by_url_are_not_fetched(service: QueryService) -> None:

@@ -1,38 +1,12 @@
-"""Arrow types of result columns: the canonical ones, whatever the driver makes of PostgreSQL's."""
+"""Between the types of PostgreSQL and the canonical ones of `gateway.vo.formats.base`."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.vo.tableset import Datatype, Field, VOType
-
-_ELEMENTS = {
-    Datatype.BOOLEAN: pa.bool_(),
-    Datatype.BIT: pa.bool_(),
-    Datatype.UNSIGNED_BYTE: pa.int16(),
-    Datatype.SHORT: pa.int16(),
-    Datatype.INT: pa.int32(),
-    Datatype.LONG: pa.int64(),
-    Datatype.FLOAT: pa.float32(),
-    Datatype.DOUBLE: pa.float64(),
-    Datatype.FLOAT_COMPLEX: pa.float32(),
-    Datatype.DOUBLE_COMPLEX: pa.float64(),
-    Datatype.CHAR: pa.string(),
-    Datatype.UNICODE_CHAR: pa.string(),
-}
-_ALWAYS_LISTS = frozenset({Datatype.BIT, Datatype.FLOAT_COMPLEX, Datatype.DOUBLE_COMPLEX})
-
-
-def arrow_type(kind: VOType) -> pa.DataType:
-    """Canonical Arrow type of a field (see `gateway.vo.formats.base`)."""
-    if kind.is_timestamp:
-        return pa.timestamp("us")
-    element = _ELEMENTS[kind.datatype]
-    return pa.list_(element) if kind.is_array or kind.datatype in _ALWAYS_LISTS else element
-
+from gateway.vo.formats.base import arrow_type
+from gateway.vo.tableset import Datatype, VOType
 
 _SQL_TYPES = {
     Datatype.BOOLEAN: "boolean",
@@ -45,22 +19,15 @@ _SQL_TYPES = {
     Datatype.DOUBLE: "double precision",
     Datatype.FLOAT_COMPLEX: "real",
     Datatype.DOUBLE_COMPLEX: "double precision",
-    Datatype.CHAR: "text",
-    Datatype.UNICODE_CHAR: "text",
 }
 
 
 def sql_type(kind: VOType) -> str:
     """Type of the PostgreSQL column that holds such values, as ``format_type`` spells it."""
-    if kind.is_timestamp:
-        return "timestamp without time zone"
+    if kind.is_text:
+        return "timestamp without time zone" if kind.is_timestamp else "text"
     element = _SQL_TYPES[kind.datatype]
-    return f"{element}[]" if kind.is_array or kind.datatype in _ALWAYS_LISTS else element
-
-
-def arrow_schema(fields: Sequence[Field]) -> pa.Schema:
-    """Give the schema of canonical batches; names as in the fields, maybe twice the same."""
-    return pa.schema([pa.field(field.name, arrow_type(field.type)) for field in fields])
+    return f"{element}[]" if pa.types.is_list(arrow_type(kind)) else element
 
 
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ from typing import Self
 import pyarrow as pa
 import structlog
 
-from gateway.db.arrow import arrow_schema, conform
+from gateway.db.arrow import conform
 from gateway.db.engine import CatalogEngine
 from gateway.db.faults import incident
 from gateway.db.registry import Registry
@@ -28,7 +28,7 @@ from gateway.vo.adql import RegionIndex, Translation, features, translate
 from gateway.vo.adql.extensions import EXTENSIONS
 from gateway.vo.capabilities import Features
 from gateway.vo.dali import UploadedPart
-from gateway.vo.formats.base import Complete, Ending, Info, Overflow, TableHeader
+from gateway.vo.formats.base import Complete, Ending, Info, Overflow, TableHeader, arrow_schema
 from gateway.vo.tableset import Schema, Tableset
 from gateway.vo.tap import TapRequest
 
@@ -252,7 +252,7 @@ class QueryService:
         return None
 
     def features(self) -> Features:
-        """Optional features of the query language, in groups, as capabilities declare them."""
+        """List the optional features of the query language, in groups, as capabilities declare them."""
         return [(group, [(form, _described(form)) for form in forms]) for group, forms in features().items()]
 
     # -- steps -------------------------------------------------------------------------------------------------

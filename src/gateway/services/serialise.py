@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pyarrow as pa
 import structlog
@@ -19,7 +19,7 @@ SMALL_BATCH_BYTES = 64 * 1024
 """Writing so little takes less time than handing it to a thread and back."""
 
 
-async def serialise(table: ResultTable, form: Format) -> AsyncIterator[bytes]:
+async def serialise(table: ResultTable, form: Format) -> AsyncGenerator[bytes, None]:
     """Write a table in a format; the table is closed at the end.
 
     While one piece is being sent, a thread writes the next and the database fetches the one after it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.db.arrow import arrow_type, conform, sql_type
+from gateway.db.arrow import sql_type
 from gateway.errors import NotSupportedError, UploadError
 from gateway.vo.dali import UploadedPart
+from gateway.vo.formats.base import arrow_type
 from gateway.vo.tableset import Column, Datatype, Field, SkyIndex, Table, VOType
 from gateway.vo.tap import UploadRef
 
@@ -153,6 +154,7 @@ class Uploads:
             read = await self._read(
                 source=str(source),
                 target=None if target is None else str(target),
+                max_bytes=self._limits.max_bytes,
                 max_rows=self._limits.max_rows,
                 max_columns=self._limits.max_columns,
             )
@@ -191,7 +193,7 @@ def physical_name(place: int) -> str:
 # -- reading, maybe in a child process ---------------------------------------------------------------------------
 
 
-def read_upload(*, source: str, target: str | None, max_rows: int, max_columns: int) -> dict[str, Any]:
+def read_upload(*, source: str, target: str | None, max_bytes: int, max_rows: int, max_columns: int) -> dict[str, Any]:
     """Read a VOTable, and write its rows as an Arrow stream.
 
     Takes and gives what JSON can say, so that it can run in a child process.
@@ -202,7 +204,7 @@ def read_upload(*, source: str, target: str | None, max_rows: int, max_columns: 
         File to read.
     target
         File to write; ``None``: only look at the columns.
-    max_rows, max_columns
+    max_bytes, max_rows, max_columns
         Size beyond which the table is refused.
 
     Returns
@@ -211,63 +213,41 @@ def read_upload(*, source: str, target: str | None, max_rows: int, max_columns: 
         ``fields``; ``description``; ``rows``, their number; ``sky``, places of right ascension and declination
         (from 1) if the rows have an index on them; the last two are ``None`` without a target.
     """
-    from gateway.vo.votable.reader import VOTableReader
+    from gateway.vo.votable.reader import ReaderLimits, VOTableReader
 
+    limits = ReaderLimits(max_bytes=max_bytes, max_rows=max_rows, max_columns=max_columns)
     with Path(source).open("rb") as file:
-        reader = VOTableReader(file, max_rows=max_rows, max_columns=max_columns)
+        reader = VOTableReader(file, limits)
         fields = with_distinct_names(reader.fields)
-        copy = _Copy(fields)
+        sky = None
         if target is not None:
-            copy.write(reader, target)
+            sky = position_columns(fields)
+            _write(reader, fields, sky, target)
+            fields = [_promised(field, is_ascii) for field, is_ascii in zip(fields, reader.is_ascii, strict=True)]
         return {
-            "fields": [asdict(field) for field in copy.described()],
+            "fields": [asdict(field) for field in fields],
             "description": reader.description,
-            "rows": copy.rows,
-            "sky": copy.sky if target is not None else None,
+            "rows": reader.rows if target is not None else None,
+            "sky": sky,
         }
 
 
-class _Copy:
-    """One table on its way into an Arrow stream."""
+def _write(
+    batches: Iterable[pa.RecordBatch], fields: Sequence[Field], sky: tuple[int, int] | None, target: str
+) -> None:
+    columns = [(physical_name(place), arrow_type(field.type)) for place, field in enumerate(fields, start=1)]
+    schema = pa.schema([*columns, (HEALPIX, pa.int64())] if sky else columns)
+    with pa.OSFile(target, "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
+        for batch in batches:
+            cells = [healpix(*(batch.column(place - 1) for place in sky))] if sky else []
+            stream.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *cells], schema=schema))
 
-    def __init__(self, fields: Sequence[Field]) -> None:
-        self.rows: int | None = None
-        self.sky = position_columns(fields)
-        self._fields = fields
-        self._schema = pa.schema(
-            [(physical_name(place), arrow_type(field.type)) for place, field in enumerate(fields, start=1)]
-        )
-        self._beyond_ascii: set[int] = set()
 
-    def write(self, batches: Iterator[pa.RecordBatch], target: str) -> None:
-        """Write all rows; positions are indexed unless one of them is not on the sphere."""
-        self.rows = 0
-        with pa.OSFile(target, "wb") as sink:
-            schema = self._schema.append(pa.field(HEALPIX, pa.int64())) if self.sky else self._schema
-            with pa.ipc.new_stream(sink, schema) as stream:
-                for batch in batches:
-                    stream.write_batch(self._indexed(conform(batch, self._schema), schema))
-                    self.rows += batch.num_rows
-
-    def described(self) -> list[Field]:
-        """Fields with what the rows have told: char promises ASCII."""
-        return [
-            replace(field, type=replace(field.type, datatype=Datatype.UNICODE_CHAR))
-            if place in self._beyond_ascii
-            else field
-            for place, field in enumerate(self._fields)
-        ]
-
-    def _indexed(self, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-        for place, field in enumerate(self._fields):
-            if field.type.datatype is Datatype.CHAR and pa.types.is_string(batch.column(place).type):
-                is_ascii = pc.all(pc.string_is_ascii(batch.column(place)))
-                if is_ascii.as_py() is False:
-                    self._beyond_ascii.add(place)
-        if self.sky is None:
-            return batch
-        ra, dec = (batch.column(place - 1) for place in self.sky)
-        return pa.RecordBatch.from_arrays([*batch.columns, healpix(ra, dec)], schema=schema)
+def _promised(field: Field, is_ascii: bool) -> Field:
+    """Promise char only of text that is ASCII."""
+    if field.type.datatype is not Datatype.CHAR or field.type.is_timestamp or is_ascii:
+        return field
+    return replace(field, type=replace(field.type, datatype=Datatype.UNICODE_CHAR))
 
 
 def healpix(ra: pa.Array, dec: pa.Array) -> pa.Array:
