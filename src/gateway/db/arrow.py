@@ -51,13 +51,4 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if isinstance(column, pa.ExtensionArray):
         # Types unknown to Arrow, such as numeric, travel as text.
         column = column.storage
-    if pa.types.is_list(kind) and pa.types.is_list(column.type):
-        return _cast_list(column, kind)
     return pc.cast(column, kind)
-
-
-def _cast_list(column: pa.ListArray, kind: pa.ListType) -> pa.ListArray:
-    values = _cast(column.values, kind.value_type)
-    mask = column.is_null() if column.null_count else None
-    # A slice keeps its parent's values; the offsets still point into them.
-    return pa.ListArray.from_arrays(column.offsets, values, type=kind, mask=mask)
