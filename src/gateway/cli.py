@@ -18,6 +18,7 @@ from rich.table import Table as RichTable
 
 from gateway import __version__
 from gateway.errors import GatewayError, NotSupportedError, ParameterError, QueryError, ServiceError
+from gateway.log import configure_logs
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -348,12 +349,17 @@ def _databases(*, migrated: bool = False) -> Iterator[Settings]:
     """Give settings in which every URL is set: those of the environment, else the embedded servers'."""
     from gateway.embedded import embedded_servers
 
-    with embedded_servers(load_settings()) as settings:
+    settings = load_settings()
+    # On a terminal the answer is what counts; events are for services.
+    configure_logs(
+        settings if "log_level" in settings.model_fields_set else settings.model_copy(update={"log_level": "warning"})
+    )
+    with embedded_servers(settings) as resolved:
         if migrated:
             from gateway.db import migrate as migrating
 
-            migrating.upgrade(control_url=_secret(settings.database_url), catalog_url=_admin_url(settings))
-        yield settings
+            migrating.upgrade(control_url=_secret(resolved.database_url), catalog_url=_admin_url(resolved))
+        yield resolved
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         root_path=settings.base_path,
     )
-    for router in (home.router, tap.router, uws.job_router("tap", "/tap/async"), health.router):
+    for router in (home.router, *tap.routers, uws.job_router("tap", "/tap/async"), health.router):
         app.include_router(router)
     return app
 

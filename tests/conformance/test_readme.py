@@ -39,7 +39,7 @@ def test_curl_example_runs_as_printed(demo: str) -> None:
         ["sh", "-c", example.replace(PRINTED_URL, demo)], capture_output=True, text=True, timeout=60, check=True
     )
     header, *rows = done.stdout.splitlines()
-    assert header == "hip,ra,dec,hp_mag"
+    assert header == "hip,ra,dec,hpmag"
     assert rows[0].startswith("32349,")  # Sirius
     assert len(rows) == 3
 

@@ -45,6 +45,7 @@ class TableResponse(Response):
         self._content_type = content_type
         self._fault = fault
         self._stall_s = stall_limit.total_seconds()
+        self._is_sent = False
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +53,7 @@ class TableResponse(Response):
         gone = asyncio.create_task(_until_gone(receive), name="client watch")
         try:
             await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
+            if not (answer.done() or self._is_sent):  # else the client has all it wanted, and the answer only tidies up
                 log.info("Client left", path=scope["path"])
                 answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
@@ -67,6 +68,7 @@ class TableResponse(Response):
         try:
             table = await self._open_table()
         except Exception as e:  # noqa: BLE001 - the edge: every failure gets its document
+            self._is_sent = True
             await self._fault(e)(scope, receive, send)
             return
         async with aclosing(table):
@@ -84,6 +86,7 @@ class TableResponse(Response):
             return  # without the last chunk: no client takes a cut body for a whole one
         except TruncatedError:
             return  # likewise
+        self._is_sent = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _headers(self) -> list[tuple[bytes, bytes]]:

@@ -22,9 +22,8 @@ from gateway.vo.capabilities import TapCapabilities, tap_capabilities
 from gateway.vo.dali import ParamBag
 from gateway.vo.tap import SYNC_PARAMETERS, TapRequest
 
-router = APIRouter(prefix="/tap", tags=["TAP"])
-sync = APIRouter(route_class=fault_route(votable_fault))
-metadata = APIRouter(route_class=fault_route(text_fault))
+sync = APIRouter(prefix="/tap", tags=["TAP"], route_class=fault_route(votable_fault))
+metadata = APIRouter(prefix="/tap", tags=["TAP"], route_class=fault_route(text_fault))
 
 STARTED = datetime.now(UTC)
 """When this process began to serve: the age of its capabilities, which change only with the program."""
@@ -126,5 +125,4 @@ async def about(gateway: GatewayDep, base: BaseUrl) -> Response:
     )
 
 
-router.include_router(sync)
-router.include_router(metadata)
+routers = (sync, metadata)
