@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +64,7 @@ def test_nothing_is_left_in_the_folder_even_while_sorting(tmp_path: Path) -> Non
     for batch in batches(keys(1_000), 100):
         sorter.add(batch)
     assert sorter.is_spilled
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
     sorter.close()
 
 
@@ -80,7 +79,7 @@ def test_a_full_device_is_told() -> None:
     sorter.add(batches([1], 1)[0])
     assert sorter._spill is not None
     sorter._spill._file.close()
-    sorter._spill._file = open("/dev/full", "r+b", buffering=0)
-    with pytest.raises(IngestError, match="no space left in .*TMPDIR"):
+    sorter._spill._file = Path("/dev/full").open("r+b", buffering=0)
+    with pytest.raises(IngestError, match=r"no space left in .*TMPDIR"):
         sorter.add(batches([2], 1)[0])
     sorter.close()

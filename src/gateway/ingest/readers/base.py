@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -92,4 +93,6 @@ def open_seekable(path: Path, folder: Path | None) -> IO[bytes]:
             "set TMPDIR, or unpack the file yourself"
         ) from e
     unpacked.seek(0)
-    return unpacked
+    # astropy wants a file that is open for reading only; this one is the same, and goes with its last user.
+    with unpacked:
+        return os.fdopen(os.dup(unpacked.fileno()), "rb")

@@ -7,6 +7,7 @@ its header.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -64,6 +65,13 @@ class ByteTap(io.RawIOBase):
             raise IngestError(f"{self._name}: the gzip data is broken or cut short; get the file again") from e
         self.quotes += data.count(b'"')
         return data
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer: what Python's own buffering asks for."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     @override
     def close(self) -> None:
@@ -219,7 +227,7 @@ def csv_header(path: Path) -> tuple[tuple[str, ...], int, str]:
     length = 0
     with ByteTap(path) as tap, io.BufferedReader(tap, 1 << 16) as lines:
         line = lines.readline(MAX_HEADER_BYTES)
-        while line.lstrip().startswith(b"#") or (line and not line.strip()):
+        while line.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"#") or (line and not line.strip()):
             length += len(line)
             line = lines.readline(MAX_HEADER_BYTES)
         # A name may hold a line break inside quotes.
@@ -402,12 +410,16 @@ def ecsv_header(lines: Sequence[str], file: str) -> EcsvHeader:
         fields = tuple(_ecsv_field(item, file, notes) for item in columns)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as e:
         raise IngestError(f"{file}: the ECSV header is broken ({first_line(e)}); write the file again") from e
-    meta = header.get("meta") or {}
-    if isinstance(meta, list):  # an ordered mapping: pairs, or mappings of one key
-        pairs = [next(iter(item.items()), ()) if isinstance(item, dict) else tuple(item) for item in meta]
-        meta = dict(pair for pair in pairs if len(pair) == 2)
-    description = meta.get("description") if isinstance(meta, dict) else None
+    description = _mapping(header.get("meta")).get("description")
     return EcsvHeader(fields, str(description) if description else None, header.get("delimiter", " "), tuple(notes))
+
+
+def _mapping(meta: Any) -> dict[str, Any]:
+    """Give metadata as a mapping; YAML's ordered ones come as a list of pairs or of mappings with one key."""
+    if isinstance(meta, dict):
+        return meta
+    pairs = [next(iter(item.items()), ()) if isinstance(item, dict) else tuple(item) for item in meta or ()]
+    return dict(pair for pair in pairs if len(pair) == 2)
 
 
 def _ecsv_field(item: Any, file: str, notes: list[str]) -> Field:
@@ -419,8 +431,7 @@ def _ecsv_field(item: Any, file: str, notes: list[str]) -> Field:
     kind = VOType(ECSV_TYPES[known], "*" if known == "string" else None)
     if subtype := item.get("subtype"):
         kind = _ecsv_subtype(str(subtype), place, notes)
-    meta = item.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
+    meta = _mapping(item.get("meta"))
 
     def said(key: str) -> str | None:
         value = item.get(key) or meta.get(key)
