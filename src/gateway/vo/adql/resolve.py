@@ -623,7 +623,10 @@ class Resolver:
             self.fail(node, f"expected a condition, found a {value.kind}")
 
     def visit(self, node: exp.Expr, place: Place) -> Typed:
-        """Resolve an expression and everything below it."""
+        """Resolve an expression and everything below it, once: afterwards its columns have physical names."""
+        known: Typed | None = node.meta.get("typed")
+        if known is not None:
+            return known
         value = VISITORS[type(node)](self, node, place)
         if "typed" not in node.meta:
             node.meta["typed"] = value
