@@ -14,7 +14,7 @@ from gateway.vo.tableset import Datatype, VOType
         (VOType(Datatype.FLOAT), "real"),
         (VOType(Datatype.DOUBLE, "2", "point"), "double precision[]"),
         (VOType(Datatype.INT, "2x3"), "integer[]"),
-        (VOType(Datatype.BIT), "boolean[]"),
+        (VOType(Datatype.BIT, "8"), "boolean[]"),
         (VOType(Datatype.DOUBLE_COMPLEX), "double precision[]"),
         (VOType(Datatype.CHAR, "*"), "text"),
         (VOType(Datatype.UNICODE_CHAR, "5"), "text"),

@@ -93,6 +93,7 @@ async def test_two_statements_in_one_text_are_refused(engine: CatalogEngine) -> 
 async def test_settings_of_a_session(engine: CatalogEngine) -> None:
     names = (
         "statement_timeout work_mem application_name transaction_read_only client_connection_check_interval TimeZone"
+        " role search_path jit"
     )
     selected = ", ".join(f"current_setting('{name}') AS \"{name}\"" for name in names.split())
     (found,) = await rows(engine, f"SELECT {selected}", time_limit=timedelta(seconds=7))
@@ -103,6 +104,9 @@ async def test_settings_of_a_session(engine: CatalogEngine) -> None:
         "transaction_read_only": "on",
         "client_connection_check_interval": "1s",
         "TimeZone": "UTC",
+        "role": "gateway_query",
+        "search_path": "pg_catalog, pg_temp",
+        "jit": "off",
     }
 
 

@@ -22,13 +22,6 @@ def test_other_spellings_are_understood(scheme: str) -> None:
     assert DatabaseURL.parse(f"{scheme}://u@h/n").libpq() == "postgresql://u@h/n"
 
 
-def test_settings_join_those_that_are_there() -> None:
-    url = DatabaseURL.parse("postgresql://u@h/n?options=-c%20geqo%3Doff")
-    assert url.with_settings(jit="off", search_path="a b").libpq() == (
-        "postgresql://u@h/n?options=-c%20geqo%3Doff%20-c%20jit%3Doff%20-c%20search_path%3Da%5C%20b"
-    )
-
-
 def test_the_application_name_is_replaced() -> None:
     url = DatabaseURL.parse("postgresql://u@h/n?application_name=x").with_application_name("y")
     assert url.libpq() == "postgresql://u@h/n?application_name=y"

@@ -16,6 +16,7 @@ import pyarrow as pa
 # Only this reader keeps the SQLSTATE of an error that comes after the first batch; pyarrow's makes an OSError of it.
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 
+from gateway.db.sql import identifier
 from gateway.db.urls import DatabaseURL
 
 BATCH_BYTES = 4 * 2**20
@@ -24,15 +25,16 @@ stalled stream holds little."""
 
 SESSION_SETTINGS = {
     # A query whose process was killed ends within this time; without it it would run on (F1, F4).
-    "client_connection_check_interval": "1s",
+    "client_connection_check_interval": "'1s'",
     # Compiling costs 50 to 200 ms as soon as an estimate is large, more than it gives back on most queries.
     "jit": "off",
-    "timezone": "UTC",
-    # Nothing of the operator's can be named without its schema, and no temporary table shadows it.
-    "search_path": "pg_catalog,pg_temp",
+    "timezone": "'UTC'",
+    # Nothing of the operator's can be named without its schema, and no temporary table hides a system one.
+    "search_path": "pg_catalog, pg_temp",
     # Ends a transaction whose process hangs between two statements.
-    "idle_in_transaction_session_timeout": "10min",
+    "idle_in_transaction_session_timeout": "'10min'",
 }
+"""Settings of every session, as SQL spells them."""
 
 CONNECT_OPTIONS = {
     "connect_timeout": "5",
@@ -47,10 +49,12 @@ class Database:
     """Where connections come from; holds what the driver knows of the server's types."""
 
     def __init__(self, url: DatabaseURL, *, role: str | None) -> None:
-        settings = SESSION_SETTINGS | ({"role": role} if role else {})
+        settings = SESSION_SETTINGS | ({"role": identifier(role)} if role else {})
+        # Not in the address as ``options``: a pooler may drop those without a word, and the role with them.
+        self._setup = "; ".join(f"SET {name} = {value}" for name, value in settings.items())
         given = {name for name, _ in url.options}
         options = tuple(pair for pair in CONNECT_OPTIONS.items() if pair[0] not in given)
-        self._uri = DatabaseURL(url.authority, url.database, url.options + options).with_settings(**settings).libpq()
+        self._uri = DatabaseURL(url.authority, url.database, url.options + options).libpq()
         self._lock = threading.Lock()
         self._database: adbc.AdbcDatabase | None = None
 
@@ -66,7 +70,13 @@ class Database:
             if self._database is None:
                 self._database = adbc_driver_postgresql.connect(self._uri)
             database = self._database
-        return Connection(adbc.AdbcConnection(database))
+        connection = Connection(adbc.AdbcConnection(database))
+        try:
+            connection.script(self._setup)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Let go; connections must be closed before."""

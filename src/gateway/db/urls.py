@@ -51,13 +51,6 @@ class DatabaseURL:
         """Make the address of another database on the same server."""
         return replace(self, database=name)
 
-    def with_settings(self, **settings: str) -> DatabaseURL:
-        """Add settings of the server, in force from the first statement (``-c name=value``)."""
-        words = [value for name, value in self.options if name == "options"]
-        words += [f"-c {name}={_option_word(value)}" for name, value in settings.items()]
-        rest = tuple((name, value) for name, value in self.options if name != "options")
-        return replace(self, options=(*rest, ("options", " ".join(words))))
-
     def with_application_name(self, name: str) -> DatabaseURL:
         """Name the sessions, as ``pg_stat_activity`` shows them."""
         rest = tuple(pair for pair in self.options if pair[0] != "application_name")
@@ -75,8 +68,3 @@ class DatabaseURL:
         # libpq reads + in a query as itself, so that spaces must be %20.
         query = urlencode(options, quote_via=quote, safe="/")
         return f"postgresql://{self.authority}/{quote(self.database, safe='')}{'?' if query else ''}{query}"
-
-
-def _option_word(value: str) -> str:
-    """Escape what ends a word in libpq's ``options``: blanks and backslashes."""
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
