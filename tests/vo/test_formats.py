@@ -61,6 +61,7 @@ def test_every_advertised_name_selects_its_format():
     [
         (VOType(Datatype.BOOLEAN), pa.bool_()),
         (VOType(Datatype.BIT), pa.list_(pa.bool_())),
+        (VOType(Datatype.BIT, "*"), pa.list_(pa.bool_())),
         (VOType(Datatype.UNSIGNED_BYTE), pa.int16()),
         (VOType(Datatype.LONG), pa.int64()),
         (VOType(Datatype.FLOAT, "2x3"), pa.list_(pa.float32())),
