@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from uuid import uuid4
 
 import asyncpg
 import pyarrow as pa
@@ -24,6 +25,7 @@ from tests.db.support import (
 from gateway.db.engine import CatalogEngine
 from gateway.db.registry import publish_statements
 from gateway.db.sessions import RowStream
+from gateway.db.urls import DatabaseURL
 from gateway.errors import (
     BackendUnavailableError,
     GatewayError,
@@ -426,3 +428,15 @@ async def test_a_session_that_nobody_uses_ends_quietly(engine: CatalogEngine) ->
 async def test_errors_are_gateway_errors(engine: CatalogEngine) -> None:
     with pytest.raises(GatewayError):
         await rows(engine, "SELECT pg_sleep(1) FROM nothing")
+
+
+async def test_a_user_without_the_right_to_limit_temporary_files_can_query(
+    database_url: str, owner: asyncpg.Connection
+) -> None:
+    user = f"user_{uuid4().hex}"
+    await owner.execute(f"CREATE ROLE {user} LOGIN")
+    parsed = DatabaseURL.parse(database_url)
+    async with engine_on(DatabaseURL(f"{user}@", parsed.database, parsed.options).libpq(), role=None) as engine:
+        found = await rows(engine, "SELECT current_user AS a, current_setting('temp_file_limit') AS b")
+    assert found == [{"a": user, "b": "-1"}]
+    await owner.execute(f"DROP ROLE {user}")
