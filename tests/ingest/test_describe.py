@@ -85,7 +85,9 @@ def test_references_are_ids_or_names(stars: Path) -> None:
 
 
 def test_keys_for_other_programs_need_no_note_and_unknown_ones_do(write: Callable[..., Path]) -> None:
-    path = write("d.yaml", STARS.replace("nullable: false", "ivoa:colour: red").replace("mysql:engine", "tap:tabel_index"))
+    path = write(
+        "d.yaml", STARS.replace("nullable: false", "ivoa:colour: red").replace("mysql:engine", "tap:tabel_index")
+    )
     description = read_description(path)
     notes = description.notes(description.find("stars"))
     assert notes == ["the description has keys that are not read: ivoa:colour, tap:tabel_index"]

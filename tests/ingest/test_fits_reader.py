@@ -75,7 +75,9 @@ def test_every_form(tmp_path: Path, form: str, values: list[Any], kind: VOType, 
 def test_unsigned_numbers_become_the_next_larger_signed(
     tmp_path: Path, form: str, zero: int, dtype: str, datatype: Datatype, values: list[int]
 ) -> None:
-    fields, found, _ = read(write(tmp_path / "t.fits", fits.Column("x", form, bzero=zero, array=np.array(values, dtype))))
+    fields, found, _ = read(
+        write(tmp_path / "t.fits", fits.Column("x", form, bzero=zero, array=np.array(values, dtype)))
+    )
     assert fields["x"].type == VOType(datatype)
     assert found["x"] == values
 

@@ -25,7 +25,8 @@ COLUMNS: dict[str, pa.Array] = {
     "double": pa.array([1e-320, -0.0, None, float("-inf")]),
     "text": pa.array(["", "héllo\tworld\n", None, "中"]),
     "instant": pa.array(
-        [instant("0001-01-01T00:00:00"), instant("9999-12-31T23:59:59.999999"), None, instant("2000-01-01T00:00:00")], pa.timestamp("us")
+        [instant("0001-01-01T00:00:00"), instant("9999-12-31T23:59:59.999999"), None, instant("2000-01-01T00:00:00")],
+        pa.timestamp("us"),
     ),
     "bits": pa.array([[True, False], [], None, [False]], pa.list_(pa.bool_())),
     "ints": pa.array([[1, -1], [], None, [2**31 - 1]], pa.list_(pa.int32())),

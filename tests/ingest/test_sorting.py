@@ -79,7 +79,7 @@ def test_a_full_device_is_told() -> None:
     sorter.add(batches([1], 1)[0])
     assert sorter._spill is not None
     sorter._spill._file.close()
-    sorter._spill._file = Path("/dev/full").open("r+b", buffering=0)
+    sorter._spill._file = Path("/dev/full").open("r+b", buffering=0)  # noqa: SIM115  # closed by the sorter
     with pytest.raises(IngestError, match=r"no space left in .*TMPDIR"):
         sorter.add(batches([2], 1)[0])
     sorter.close()

@@ -20,7 +20,9 @@ instant = datetime.fromisoformat
 Write = Callable[..., Path]
 
 
-def read(path: Path, hints: dict[str, VOType] | None = None) -> tuple[tuple[Field, ...], dict[str, list[Any]], list[str]]:
+def read(
+    path: Path, hints: dict[str, VOType] | None = None
+) -> tuple[tuple[Field, ...], dict[str, list[Any]], list[str]]:
     """Fields, canonical values by column, and notes."""
     with open_table(path, hints=hints) as table:
         values: dict[str, list[Any]] = {item.name: [] for item in table.fields}
@@ -47,7 +49,11 @@ def kinds(fields: tuple[Field, ...]) -> dict[str, str]:
         (["1", "2.5", "null"], "double", [1.0, 2.5, None]),
         (["1e400", "-Infinity"], "double", [float("inf"), float("-inf")]),
         (["true", "False", ""], "boolean", [True, False, None]),
-        (["2020-02-29T12:00:00", "2021-01-01 00:00:00.5Z"], "timestamp", [instant("2020-02-29T12:00:00"), instant("2021-01-01T00:00:00.5")]),
+        (
+            ["2020-02-29T12:00:00", "2021-01-01 00:00:00.5Z"],
+            "timestamp",
+            [instant("2020-02-29T12:00:00"), instant("2021-01-01T00:00:00.5")],
+        ),
         (["2020-02-29", "2021-01-01"], "char", ["2020-02-29", "2021-01-01"]),
         (["M31", "", "NA"], "char", ["M31", None, "NA"]),
         (["007", "1"], "char", ["007", "1"]),
@@ -60,7 +66,9 @@ def kinds(fields: tuple[Field, ...]) -> dict[str, str]:
         (["é"], "char", ["é"]),
     ],
 )
-def test_the_narrowest_type_for_all_values_is_found(write: Write, cells: list[str], kind: str, values: list[Any]) -> None:
+def test_the_narrowest_type_for_all_values_is_found(
+    write: Write, cells: list[str], kind: str, values: list[Any]
+) -> None:
     fields, found, _ = read(write("a.csv", "n,x\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells))))
     assert kinds(fields)["x"] == kind
     assert found["x"] == values
@@ -208,11 +216,26 @@ def test_ecsv_is_known_by_its_first_line(write: Write) -> None:
         ("# %ECSV 1.0\n# ---\n# datatype: [\na\n", "the ECSV header is broken"),
         ("# %ECSV 1.0\n# ---\n# data: x\na\n", "the ECSV header is broken"),
         ("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\n", "column names is missing"),
-        ("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\nb\n1\n", "describes the columns a, but the file has b"),
-        ("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: date}\na\n1\n", "the datatype 'date' is none of ECSV's"),
-        ("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\nx\n", "row 2, column 'a': 'x' is no long"),
-        ('# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string, subtype: "string[2]"}\na\n[]\n', "arrays of string"),
-        ('# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string, subtype: "int64[2]"}\na\n[1,\n', "row 1, column 'a'.*no JSON array"),
+        (
+            "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\nb\n1\n",
+            "describes the columns a, but the file has b",
+        ),
+        (
+            "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: date}\na\n1\n",
+            "the datatype 'date' is none of ECSV's",
+        ),
+        (
+            "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\nx\n",
+            "row 2, column 'a': 'x' is no long",
+        ),
+        (
+            '# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string, subtype: "string[2]"}\na\n[]\n',
+            "arrays of string",
+        ),
+        (
+            '# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: string, subtype: "int64[2]"}\na\n[1,\n',
+            "row 1, column 'a'.*no JSON array",
+        ),
     ],
 )
 def test_a_broken_ecsv_is_told_by_its_place(write: Write, content: str, reason: str) -> None:

@@ -320,8 +320,13 @@ class Load:
 
     async def _make_schema(self, connection: Any, schema: str) -> None:
         # Asked first, because IF NOT EXISTS demands the right to create even where there is nothing to do.
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema):
-            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+        if await connection.fetchval(exists, schema):
+            return
+        # Two ingests into one new schema line up here: the second would fail when the first commits (unique_violation).
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"gateway schema {schema}")
+        if not await connection.fetchval(exists, schema):
+            await connection.execute(f"CREATE SCHEMA {quote(schema)}")
 
     async def _index(self, connection: Any, plan: Plan, target: PhysicalTable) -> frozenset[str]:
         """Build all indexes; give the columns that lead one."""
