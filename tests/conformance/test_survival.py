@@ -16,7 +16,7 @@ import pyvo
 
 from .conftest import free_port, wait_ready
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 
 SLOW = """SELECT COUNT(*) AS n FROM tap_schema.columns AS a, tap_schema.columns AS b, tap_schema.columns AS c,
     tap_schema.columns AS d WHERE a.column_index + b.column_index + c.column_index + d.column_index > 0"""
@@ -100,7 +100,7 @@ def test_job_completes_once_though_its_worker_is_killed(gateway: Running) -> Non
     (worker,) = gateway.processes("gateway.jobs.worker")
     os.kill(worker, signal.SIGKILL)
     assert wait_final(job, 60) == "COMPLETED"
-    table = job.fetch_result().to_table()
+    table = pyvo.dal.AsyncTAPJob(job.url).fetch_result().to_table()
     assert len(table) == 1
     assert table["n"][0] > 0
     stored = [path for path in (gateway.home / "results").rglob("*") if path.is_file()]
