@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,6 +94,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
                 results_reserve_bytes=settings.results_reserve_bytes,
             ),
         )
+        stack.enter_context(_in_background(queries.warm()))
         yield Context(queries=queries, jobs=jobs)
 
 
@@ -158,6 +160,15 @@ async def open_instruments(settings: Settings) -> AsyncIterator[Instruments]:
             yield Instruments(queries=queries, store=store, wake_up=wake_up)
         finally:
             await wake_up.aclose()
+
+
+@contextmanager
+def _in_background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def open_results(settings: Settings) -> ResultStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from gateway.vo.adql.extensions import EXTENSIONS
 from gateway.vo.capabilities import Features
 from gateway.vo.dali import UploadedPart
 from gateway.vo.formats.base import Complete, Ending, Info, Overflow, TableHeader, arrow_schema
+from gateway.vo.regions import Circle
 from gateway.vo.tableset import Schema, Tableset
 from gateway.vo.tap import TapRequest
 
@@ -254,6 +255,17 @@ class QueryService:
     def features(self) -> Features:
         """List the optional features of the query language, in groups, as capabilities declare them."""
         return [(group, [(form, _described(form)) for form in forms]) for group, forms in features().items()]
+
+    async def warm(self) -> None:
+        """Do once what makes a first query slow: import the sky's library, connect, read what is published.
+
+        For a background task while the service starts; a database that is away makes no difference to it.
+        """
+        with suppress(GatewayError):
+            await asyncio.to_thread(self._index.ranges, Circle(0.0, 0.0, 1.0))
+            await self._registry.load()
+            async with self._engine.session(time_limit=self._limits.time_limit, label="gw:warm"):
+                pass
 
     # -- steps -------------------------------------------------------------------------------------------------
 
