@@ -116,15 +116,27 @@ class HealpixIndex:
         return merged(cells, depths, self._max_ranges)
 
 
+LARGE_DEG = 30.0
+"""Radius, degrees, from which all cells of `LARGE_DEPTH` are looked at: cdshealpix 0.9 loses cells of circles beyond 100."""
+
+LARGE_DEPTH = 4
+"""3,072 cells of 3.7 degrees."""
+
+
 def circle_cells(circle: Circle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Cells of mixed depth that cover a circle, and their depths."""
     radius = circle.radius + SLACK_DEG
-    if radius >= 180:
-        return np.arange(12, dtype=np.int64), np.zeros(12, dtype=np.int64)
+    if radius >= LARGE_DEG:
+        cells = np.arange(12 * 4**LARGE_DEPTH, dtype=np.int64)
+        reach = math.radians(radius) + cell_radius(LARGE_DEPTH)
+        if reach < math.pi:
+            centre = np.array(unit_vector(circle.ra, circle.dec))
+            cells = cells[cell_centres(cells, LARGE_DEPTH) @ centre >= math.cos(reach)]
+        return cells, np.full(cells.size, LARGE_DEPTH, dtype=np.int64)
     depth = depth_for(radius)
     # computed two orders deeper and then widened again: fewer cells that touch the circle only in theory
     finer = min(2, ORDER - depth)
-    cells, depths, _ = _rust().cone_search(
+    found, depths, _ = _rust().cone_search(
         np.uint8(depth),
         np.uint8(finer),
         np.float64(math.radians(circle.ra % 360.0)),
@@ -132,7 +144,7 @@ def circle_cells(circle: Circle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
         np.float64(math.radians(radius)),
         False,
     )
-    return cells.astype(np.int64), depths.astype(np.int64)
+    return found.astype(np.int64), depths.astype(np.int64)
 
 
 def depth_for(radius_deg: float) -> int:
@@ -183,7 +195,7 @@ def polygon_cells(polygon: Polygon) -> tuple[npt.NDArray[np.int64], npt.NDArray[
 
 
 def cell_centres(cells: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.float64]:
-    """Unit vectors of the centres of cells of one depth."""
+    """Give unit vectors of the centres of cells of one depth."""
     lon, lat = np.empty(cells.size), np.empty(cells.size)
     depths = np.full(cells.size, depth, dtype=np.uint8)
     _rust().healpix_to_lonlat(depths, cells.astype(np.uint64), 0.5, 0.5, lon, lat, np.uint16(1))
@@ -193,7 +205,7 @@ def cell_centres(cells: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.flo
 def cell_radius(depth: int) -> float:
     """Angle, radians, within which every cell of a depth lies around its centre (generously)."""
     # 0.841 / 2**depth at order 0, growing towards 1.0690 / 2**depth at great depths (the cell at the corner of a base cell)
-    return 1.075 / 2**depth
+    return math.ldexp(1.075, -depth)
 
 
 def bounding_circle(region: Polygon | Range) -> Circle:
@@ -233,7 +245,7 @@ def merged(cells: npt.NDArray[np.int64], depths: npt.NDArray[np.int64], most: in
     gaps = low[1:] - high[:-1] - 1
     cuts = np.flatnonzero(gaps > 0)
     if cuts.size >= most:
-        largest = np.argpartition(gaps[cuts], cuts.size - (most - 1))[cuts.size - (most - 1) :]
+        largest = np.argsort(gaps[cuts])[cuts.size - (most - 1) :]
         cuts = np.sort(cuts[largest])
     starts = low[np.concatenate(([0], cuts + 1))]
     ends = high[np.concatenate((cuts, [high.size - 1]))]

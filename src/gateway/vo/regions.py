@@ -114,16 +114,43 @@ def signed_area(polygon: Polygon) -> float:
     -----
     Sum over a fan of triangles (Oosterom and Strackee 1983), which is the area modulo 4 pi.
     """
-    first, *rest = (unit_vector(*vertex) for vertex in polygon.vertices)
+    ra, dec = polygon.vertices[0]
+    rest = [_seen_from(ra, dec, *vertex) for vertex in polygon.vertices[1:]]
     total = 0.0
     for one, other in pairwise(rest):
-        total += 2 * math.atan2(
-            dot(first, cross(one, other)), 1 + dot(first, one) + dot(one, other) + dot(other, first)
-        )
+        total += 2 * math.atan2(one[0] * other[1] - one[1] * other[0], 1 + one[2] + other[2] + dot(one, other))
     total = math.fmod(total, 4 * math.pi)
     if total > 2 * math.pi:
         return total - 4 * math.pi
     return total + 4 * math.pi if total <= -2 * math.pi else total
+
+
+def _seen_from(ra0: float, dec0: float, ra: float, dec: float) -> Vector:
+    # unit vector to the east, to the north and towards the first position; what is near it keeps all its digits
+    half = math.sin(math.radians((ra - ra0) / 2))
+    cosine = math.cos(math.radians(dec))
+    difference = math.radians(dec - dec0)
+    return (
+        cosine * math.sin(math.radians(ra - ra0)),
+        math.sin(difference) + 2 * math.sin(math.radians(dec0)) * cosine * half * half,
+        math.cos(difference) - 2 * math.cos(math.radians(dec0)) * cosine * half * half,
+    )
+
+
+def _edge_normal(ra1: float, dec1: float, ra2: float, dec2: float) -> Vector:
+    # The product of the first vector and the *difference* of both, from differences of angles: the plain product of two near
+    # vectors loses as many digits as they are near.
+    turn = math.radians(math.remainder(ra2 - ra1, 360.0))
+    middle, rise = math.radians((dec1 + dec2) / 2), math.radians(dec2 - dec1)
+    azimuth = math.radians(ra1) + turn / 2
+    cosine1 = math.cos(math.radians(dec1))
+    growth = -2 * math.sin(middle) * math.sin(rise / 2)
+    step = (
+        growth * math.cos(math.radians(ra2)) - 2 * cosine1 * math.sin(azimuth) * math.sin(turn / 2),
+        growth * math.sin(math.radians(ra2)) + 2 * cosine1 * math.cos(azimuth) * math.sin(turn / 2),
+        2 * math.cos(middle) * math.sin(rise / 2),
+    )
+    return cross(unit_vector(ra1, dec1), step)
 
 
 def half_spaces(polygon: Polygon) -> tuple[Vector, ...] | None:
@@ -134,15 +161,15 @@ def half_spaces(polygon: Polygon) -> tuple[Vector, ...] | None:
     sign = 1.0 if signed_area(polygon) >= 0 else -1.0
     vectors = [unit_vector(*vertex) for vertex in polygon.vertices]
     normals = []
-    for one, other in zip(vectors, (*vectors[1:], vectors[0]), strict=True):
-        normal = cross(one, other)
+    for one, other in zip(polygon.vertices, (*polygon.vertices[1:], polygon.vertices[0]), strict=True):
+        normal = _edge_normal(*one, *other)
         size = math.sqrt(dot(normal, normal))
-        if size < 1e-12:  # the same vertex twice
+        if size < 1e-14:  # the same vertex twice
             return None
         normals.append((sign * normal[0] / size, sign * normal[1] / size, sign * normal[2] / size))
     # A polygon that winds round itself also has all vertices on one side; its area does not fit its turning then.
     turns = sum(_turn(a, b) for a, b in zip(normals, (*normals[1:], normals[0]), strict=True))
-    inside = all(dot(normal, vector) >= -1e-14 for normal in normals for vector in vectors)
+    inside = all(dot(normal, vector) >= -1e-15 for normal in normals for vector in vectors)
     simple = abs(turns + abs(signed_area(polygon)) - 2 * math.pi) < 1e-6
     return tuple(normals) if inside and simple else None
 

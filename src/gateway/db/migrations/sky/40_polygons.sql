@@ -1,30 +1,49 @@
 -- Polygons: great-circle edges, either order of vertices, always the smaller of the two sides, rim included.
 
+-- Vertices as unit vectors {u1, v1, w1, u2, ...} in the frame of a position: u to the east, v to the north, w towards it.
+-- Written with differences of angles, so that what is near the position keeps all its digits however small it is.
+CREATE OR REPLACE FUNCTION sky.seen_from(ra double precision, decl double precision, polygon double precision[])
+RETURNS double precision[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+DECLARE
+    n integer := cardinality(polygon) / 2;
+    sin0 double precision := sin(radians(decl));
+    cos0 double precision := cos(radians(decl));
+    cosine double precision;
+    half double precision;
+    difference double precision;
+    result double precision[];
+BEGIN
+    FOR i IN 1..n LOOP
+        cosine := cos(radians(polygon[2 * i]));
+        half := sin(radians((polygon[2 * i - 1] - ra) / 2));
+        difference := radians(polygon[2 * i] - decl);
+        result[3 * i - 2] := cosine * sin(radians(polygon[2 * i - 1] - ra));
+        result[3 * i - 1] := sin(difference) + 2 * sin0 * cosine * half * half;
+        result[3 * i] := cos(difference) - 2 * cos0 * cosine * half * half;
+    END LOOP;
+    RETURN result;
+END
+$$;
+
 -- Signed area, steradian, in (-2 pi, 2 pi]: positive when the smaller side is on the left of the edges as they are listed.
--- A fan of triangles (Oosterom and Strackee 1983), which gives the area modulo 4 pi.
+-- A fan of triangles (Oosterom and Strackee 1983) seen from the first vertex, which gives the area modulo 4 pi.
 CREATE OR REPLACE FUNCTION sky.turning_area(polygon double precision[])
 RETURNS double precision
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 AS $$
 DECLARE
     n integer := cardinality(polygon) / 2;
-    x0 double precision; y0 double precision; z0 double precision;
-    x1 double precision; y1 double precision; z1 double precision;
-    x2 double precision; y2 double precision; z2 double precision;
+    p double precision[] := sky.seen_from(polygon[1], polygon[2], polygon);
+    u1 double precision; v1 double precision; w1 double precision;
+    u2 double precision := p[4]; v2 double precision := p[5]; w2 double precision := p[6];
     total double precision := 0;
 BEGIN
-    FOR i IN 1..n LOOP
-        x1 := x2; y1 := y2; z1 := z2;
-        x2 := cos(radians(polygon[2 * i])) * cos(radians(polygon[2 * i - 1]));
-        y2 := cos(radians(polygon[2 * i])) * sin(radians(polygon[2 * i - 1]));
-        z2 := sin(radians(polygon[2 * i]));
-        IF i = 1 THEN
-            x0 := x2; y0 := y2; z0 := z2;
-        ELSIF i > 2 THEN
-            total := total + 2 * atan2(
-                x0 * (y1 * z2 - z1 * y2) + y0 * (z1 * x2 - x1 * z2) + z0 * (x1 * y2 - y1 * x2),
-                1 + x0 * x1 + y0 * y1 + z0 * z1 + x1 * x2 + y1 * y2 + z1 * z2 + x2 * x0 + y2 * y0 + z2 * z0);
-        END IF;
+    FOR i IN 3..n LOOP
+        u1 := u2; v1 := v2; w1 := w2;
+        u2 := p[3 * i - 2]; v2 := p[3 * i - 1]; w2 := p[3 * i];
+        total := total + 2 * atan2(u1 * v2 - v1 * u2, 1 + w1 + w2 + u1 * u2 + v1 * v2 + w1 * w2);
     END LOOP;
     total := total - 4 * pi() * round(total / (4 * pi()));
     RETURN CASE WHEN total <= -2 * pi() THEN total + 4 * pi() ELSE total END;
@@ -43,34 +62,24 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 AS $$
 DECLARE
     n integer := cardinality(polygon) / 2;
-    px double precision := cos(radians(decl)) * cos(radians(ra));
-    py double precision := cos(radians(decl)) * sin(radians(ra));
-    pz double precision := sin(radians(decl));
-    x1 double precision; y1 double precision; z1 double precision;
-    x2 double precision; y2 double precision; z2 double precision;
-    nx double precision; ny double precision; nz double precision; size double precision; off double precision;
-    nearest double precision := 180;
+    p double precision[] := sky.seen_from(ra, decl, polygon);
+    u1 double precision; v1 double precision; w1 double precision;
+    u2 double precision := p[3 * n - 2]; v2 double precision := p[3 * n - 1]; w2 double precision := p[3 * n];
+    nu double precision; nv double precision; nw double precision; across double precision;
+    nearest double precision := pi();
 BEGIN
-    x2 := cos(radians(polygon[2 * n])) * cos(radians(polygon[2 * n - 1]));
-    y2 := cos(radians(polygon[2 * n])) * sin(radians(polygon[2 * n - 1]));
-    z2 := sin(radians(polygon[2 * n]));
     FOR i IN 1..n LOOP
-        x1 := x2; y1 := y2; z1 := z2;
-        x2 := cos(radians(polygon[2 * i])) * cos(radians(polygon[2 * i - 1]));
-        y2 := cos(radians(polygon[2 * i])) * sin(radians(polygon[2 * i - 1]));
-        z2 := sin(radians(polygon[2 * i]));
-        nx := y1 * z2 - z1 * y2; ny := z1 * x2 - x1 * z2; nz := x1 * y2 - y1 * x2;
-        size := sqrt(nx * nx + ny * ny + nz * nz);
-        nearest := least(nearest, sky.distance(ra, decl, polygon[2 * i - 1], polygon[2 * i]));
+        u1 := u2; v1 := v2; w1 := w2;
+        u2 := p[3 * i - 2]; v2 := p[3 * i - 1]; w2 := p[3 * i];
+        nearest := least(nearest, atan2(sqrt(u2 * u2 + v2 * v2), w2));
+        nu := v1 * w2 - w1 * v2; nv := w1 * u2 - u1 * w2; nw := u1 * v2 - v1 * u2;
+        across := sqrt(nu * nu + nv * nv);
         -- the foot of the perpendicular counts where it lies between both ends: ahead of the first, behind the second
-        IF size > 1e-15
-            AND (ny * z1 - nz * y1) * px + (nz * x1 - nx * z1) * py + (nx * y1 - ny * x1) * pz > 0
-            AND (ny * z2 - nz * y2) * px + (nz * x2 - nx * z2) * py + (nx * y2 - ny * x2) * pz < 0 THEN
-            off := (nx * px + ny * py + nz * pz) / size;
-            nearest := least(nearest, degrees(asin(least(abs(off), 1))));
+        IF across > 0 AND nu * v1 - nv * u1 > 0 AND nu * v2 - nv * u2 < 0 THEN
+            nearest := least(nearest, atan2(abs(nw), across));
         END IF;
     END LOOP;
-    RETURN nearest;
+    RETURN degrees(nearest);
 END
 $$;
 
@@ -82,17 +91,13 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 AS $$
 DECLARE
     n integer := cardinality(polygon) / 2;
-    px double precision := cos(radians(decl)) * cos(radians(ra));
-    py double precision := cos(radians(decl)) * sin(radians(ra));
-    pz double precision := sin(radians(decl));
-    xs double precision[]; ys double precision[]; zs double precision[];
-    x1 double precision; y1 double precision; z1 double precision;
-    x2 double precision; y2 double precision; z2 double precision;
-    nx double precision; ny double precision; nz double precision; size double precision; off double precision;
-    best double precision := 0; best_edge integer; best_off double precision;
-    mx double precision; my double precision; mz double precision;
-    gx double precision; gy double precision; gz double precision;
-    cx double precision; cy double precision; cz double precision;
+    p double precision[] := sky.seen_from(ra, decl, polygon);
+    u1 double precision; v1 double precision; w1 double precision;
+    u2 double precision := p[3 * n - 2]; v2 double precision := p[3 * n - 1]; w2 double precision := p[3 * n];
+    nu double precision; nv double precision; nw double precision; size double precision; off double precision;
+    best double precision := 0; best_edge integer;
+    mu double precision; mv double precision; mw double precision;
+    cu double precision; cv double precision; cw double precision;
     side1 boolean; side2 boolean;
     is_left boolean;
 BEGIN
@@ -100,50 +105,40 @@ BEGIN
         RETURN false;
     END IF;
     FOR i IN 1..n LOOP
-        xs[i] := cos(radians(polygon[2 * i])) * cos(radians(polygon[2 * i - 1]));
-        ys[i] := cos(radians(polygon[2 * i])) * sin(radians(polygon[2 * i - 1]));
-        zs[i] := sin(radians(polygon[2 * i]));
-    END LOOP;
-    xs[n + 1] := xs[1]; ys[n + 1] := ys[1]; zs[n + 1] := zs[1];
-    FOR i IN 1..n LOOP
-        x1 := xs[i]; y1 := ys[i]; z1 := zs[i]; x2 := xs[i + 1]; y2 := ys[i + 1]; z2 := zs[i + 1];
-        nx := y1 * z2 - z1 * y2; ny := z1 * x2 - x1 * z2; nz := x1 * y2 - y1 * x2;
-        size := sqrt(nx * nx + ny * ny + nz * nz);
-        CONTINUE WHEN size < 1e-15;  -- the same vertex twice
-        off := (nx * px + ny * py + nz * pz) / size;
-        IF abs(off) < 2e-15
-            AND (ny * z1 - nz * y1) * px + (nz * x1 - nx * z1) * py + (nx * y1 - ny * x1) * pz >= 0
-            AND (ny * z2 - nz * y2) * px + (nz * x2 - nx * z2) * py + (nx * y2 - ny * x2) * pz <= 0
-            AND (x1 + x2) * px + (y1 + y2) * py + (z1 + z2) * pz > 0 THEN
+        u1 := u2; v1 := v2; w1 := w2;
+        u2 := p[3 * i - 2]; v2 := p[3 * i - 1]; w2 := p[3 * i];
+        nu := v1 * w2 - w1 * v2; nv := w1 * u2 - u1 * w2; nw := u1 * v2 - v1 * u2;
+        size := sqrt(nu * nu + nv * nv + nw * nw);
+        CONTINUE WHEN size = 0;  -- the same vertex twice
+        off := nw / size;
+        IF abs(off) < 2e-15 AND w1 + w2 > 0
+            AND (nu * v1 - nv * u1) / size >= -2e-15 AND (nu * v2 - nv * u2) / size <= 2e-15 THEN
             RETURN true;  -- on the rim
         END IF;
-        -- An edge seen at a good angle; its length matters too, so that its middle is well defined.
-        IF abs(off) > best THEN
-            best := abs(off); best_edge := i; best_off := off;
+        IF abs(off) > best THEN  -- the edge that is seen at the best angle
+            best := abs(off); best_edge := i; is_left := off > 0;
+            mu := u1 + u2; mv := v1 + v2; mw := w1 + w2;
         END IF;
     END LOOP;
     IF best_edge IS NULL THEN
         RETURN false;
     END IF;
-    mx := xs[best_edge] + xs[best_edge + 1]; my := ys[best_edge] + ys[best_edge + 1]; mz := zs[best_edge] + zs[best_edge + 1];
-    gx := py * mz - pz * my; gy := pz * mx - px * mz; gz := px * my - py * mx;
-    is_left := best_off > 0;
     FOR i IN 1..n LOOP
+        u1 := u2; v1 := v2; w1 := w2;
+        u2 := p[3 * i - 2]; v2 := p[3 * i - 1]; w2 := p[3 * i];
         CONTINUE WHEN i = best_edge;
-        x1 := xs[i]; y1 := ys[i]; z1 := zs[i]; x2 := xs[i + 1]; y2 := ys[i + 1]; z2 := zs[i + 1];
         -- a vertex exactly on the arc's great circle counts as on its left, for both of its edges alike
-        side1 := gx * x1 + gy * y1 + gz * z1 >= 0;
-        side2 := gx * x2 + gy * y2 + gz * z2 >= 0;
+        side1 := mu * v1 >= mv * u1;
+        side2 := mu * v2 >= mv * u2;
         CONTINUE WHEN side1 = side2;
-        nx := y1 * z2 - z1 * y2; ny := z1 * x2 - x1 * z2; nz := x1 * y2 - y1 * x2;
-        -- where both great circles meet, on the edge's half of the sphere
-        cx := gy * nz - gz * ny; cy := gz * nx - gx * nz; cz := gx * ny - gy * nx;
-        IF cx * (x1 + x2) + cy * (y1 + y2) + cz * (z1 + z2) < 0 THEN
-            cx := -cx; cy := -cy; cz := -cz;
+        nu := v1 * w2 - w1 * v2; nv := w1 * u2 - u1 * w2; nw := u1 * v2 - v1 * u2;
+        -- where both great circles meet, on the edge's half of the sphere: across the pole (-mv, mu, 0) of the arc
+        cu := mu * nw; cv := mv * nw; cw := -mv * nv - mu * nu;
+        IF cu * (u1 + u2) + cv * (v1 + v2) + cw * (w1 + w2) < 0 THEN
+            cu := -cu; cv := -cv; cw := -cw;
         END IF;
         -- between the position and the middle of the best edge
-        IF (py * cz - pz * cy) * gx + (pz * cx - px * cz) * gy + (px * cy - py * cx) * gz > 0
-            AND (cy * mz - cz * my) * gx + (cz * mx - cx * mz) * gy + (cx * my - cy * mx) * gz > 0 THEN
+        IF cu * mu + cv * mv > 0 AND (mu * cu + mv * cv) * mw < (mu * mu + mv * mv) * cw THEN
             is_left := NOT is_left;
         END IF;
     END LOOP;

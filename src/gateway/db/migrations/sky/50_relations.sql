@@ -45,41 +45,34 @@ AS $$
 DECLARE
     n integer := cardinality(one) / 2;
     m integer := cardinality(other) / 2;
-    xs double precision[]; ys double precision[]; zs double precision[];
+    p double precision[] := sky.seen_from(one[1], one[2], one);
+    q double precision[] := sky.seen_from(one[1], one[2], other);
     ax double precision; ay double precision; az double precision;
-    ex double precision; ey double precision; ez double precision;
+    ex double precision := p[3 * n - 2]; ey double precision := p[3 * n - 1]; ez double precision := p[3 * n];
     cx double precision; cy double precision; cz double precision;
     dx double precision; dy double precision; dz double precision;
-    nx double precision; ny double precision; nz double precision;
-    mx double precision; my double precision; mz double precision;
+    nx double precision; ny double precision; nz double precision; rounding double precision;
+    mx double precision; my double precision; mz double precision; rounding2 double precision;
     kx double precision; ky double precision; kz double precision;
     c double precision; d double precision; a double precision; b double precision;
 BEGIN
-    FOR i IN 1..m LOOP
-        xs[i] := cos(radians(other[2 * i])) * cos(radians(other[2 * i - 1]));
-        ys[i] := cos(radians(other[2 * i])) * sin(radians(other[2 * i - 1]));
-        zs[i] := sin(radians(other[2 * i]));
-    END LOOP;
-    ex := cos(radians(one[2 * n])) * cos(radians(one[2 * n - 1]));
-    ey := cos(radians(one[2 * n])) * sin(radians(one[2 * n - 1]));
-    ez := sin(radians(one[2 * n]));
     FOR i IN 1..n LOOP
         ax := ex; ay := ey; az := ez;
-        ex := cos(radians(one[2 * i])) * cos(radians(one[2 * i - 1]));
-        ey := cos(radians(one[2 * i])) * sin(radians(one[2 * i - 1]));
-        ez := sin(radians(one[2 * i]));
+        ex := p[3 * i - 2]; ey := p[3 * i - 1]; ez := p[3 * i];
         nx := ay * ez - az * ey; ny := az * ex - ax * ez; nz := ax * ey - ay * ex;
-        dx := xs[m]; dy := ys[m]; dz := zs[m];
+        rounding := 2e-15 * sqrt(nx * nx + ny * ny + nz * nz);
+        dx := q[3 * m - 2]; dy := q[3 * m - 1]; dz := q[3 * m];
         d := nx * dx + ny * dy + nz * dz;
         FOR j IN 1..m LOOP
             cx := dx; cy := dy; cz := dz; c := d;
-            dx := xs[j]; dy := ys[j]; dz := zs[j];
+            dx := q[3 * j - 2]; dy := q[3 * j - 1]; dz := q[3 * j];
             d := nx * dx + ny * dy + nz * dz;
-            CONTINUE WHEN NOT ((c > 1e-15 AND d < -1e-15) OR (c < -1e-15 AND d > 1e-15));
+            CONTINUE WHEN NOT ((c > rounding AND d < -rounding) OR (c < -rounding AND d > rounding));
             mx := cy * dz - cz * dy; my := cz * dx - cx * dz; mz := cx * dy - cy * dx;
+            rounding2 := 2e-15 * sqrt(mx * mx + my * my + mz * mz);
             a := mx * ax + my * ay + mz * az;
             b := mx * ex + my * ey + mz * ez;
-            CONTINUE WHEN NOT ((a > 1e-15 AND b < -1e-15) OR (a < -1e-15 AND b > 1e-15));
+            CONTINUE WHEN NOT ((a > rounding2 AND b < -rounding2) OR (a < -rounding2 AND b > rounding2));
             -- the great circles meet at two opposite points; both edges must have the same one
             kx := ny * mz - nz * my; ky := nz * mx - nx * mz; kz := nx * my - ny * mx;
             IF (kx * (ax + ex) + ky * (ay + ey) + kz * (az + ez) > 0)
