@@ -21,7 +21,8 @@ from gateway.vo.formats.cells import has_any, text_bytes
 from gateway.vo.tableset import Datatype
 from gateway.vo.votable.binary import NUMPY_TYPES
 from gateway.vo.votable.schema import FieldSpec
-from gateway.vo.votable.text import CellError, check_lengths, cut, null_value, read_column
+from gateway.vo.votable.split import cut
+from gateway.vo.votable.text import CellError, check_lengths, null_value, read_column
 
 _COUNT = struct.Struct(">I")
 

@@ -93,8 +93,10 @@ def _votype(name: str, attributes: Mapping[str, str]) -> VOType:
     if arraysize is not None and (not _ARRAYSIZE.match(arraysize) or math.prod(_axes(arraysize.strip("*x"))) == 0):
         raise UploadError(f"column {name}: arraysize={arraysize!r} is not one; write for example 3, *, 10* or 2x*")
     type_ = VOType(datatype, arraysize, attributes.get("xtype") or None)
+    if (type_.xtype or "").lower() in _TIMESTAMPS:  # of numbers it means nothing
+        type_ = replace(type_, xtype="timestamp" if type_.is_text else None)
     if type_.is_text:
-        return replace(type_, xtype="timestamp") if (type_.xtype or "").lower() in _TIMESTAMPS else type_
+        return type_
     if arraysize == "1":  # how older writers say that a value is a scalar
         type_ = replace(type_, arraysize=None)
     # astropy calls a column of booleans one of lone bits.

@@ -1,13 +1,7 @@
-"""Cells of TABLEDATA: finding them in the document's bytes, and reading their text.
-
-Both work on whole columns. The usual document is nothing but ``<TR>`` and ``<TD>`` between the rows' ends, so
-its cells can be cut out by the places of its ``<`` alone; what looks otherwise goes the slow way through the
-XML parser's events (`reader`).
-"""
+"""Text of cells, read as the types that their fields promise, a column at a time."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -18,87 +12,8 @@ from gateway.errors import UploadError
 from gateway.vo.formats.base import arrow_type
 from gateway.vo.formats.cells import has_any
 from gateway.vo.tableset import Datatype
+from gateway.vo.votable.binary import utf16_cells
 from gateway.vo.votable.schema import FieldSpec
-
-_OPEN_TR, _CLOSE_TR, _OPEN_TD, _CLOSE_TD = (
-    int.from_bytes(tag.ljust(4, b"\0"), "little") for tag in (b"TR>", b"/TR>", b"TD>", b"/TD>")
-)
-"""The four bytes after ``<``; opening tags have only three that count."""
-_THREE_BYTES, _FOUR_BYTES = 0x00FFFFFF, 0xFFFFFFFF
-
-_ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
-"""All that XML knows without a DTD; the ampersand last, so that nothing is resolved twice."""
-_CHARACTER_REFERENCE = re.compile(r"&(?:#x([0-9a-fA-F]+)|#([0-9]+)|(lt|gt|quot|apos|amp));")
-_NAMED = {entity[1:-1]: character for entity, character in _ENTITIES}
-
-
-def split_rows(block: bytes, columns: int) -> list[pa.Array] | None:
-    """Cells of whole rows, a string column for each FIELD.
-
-    Parameters
-    ----------
-    block
-        UTF-8 bytes of a well-formed piece of TABLEDATA that ends with a ``</TR>``.
-    columns
-        Cells of each row.
-
-    Returns
-    -------
-    list or None
-        ``None`` if the block is anything but rows of that many plain cells: attributes, comments, CDATA,
-        prefixes, other elements, missing or surplus cells. Entities are still to be resolved (`unescape`).
-    """
-    if b"<TD/>" in block:
-        block = block.replace(b"<TD/>", b"<TD></TD>")
-    if b"\r" in block:  # a parser would do the same (XML 1.0, "End-of-Line Handling")
-        block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    data = np.frombuffer(block, np.uint8)
-    tags = np.flatnonzero(data == ord("<"))
-    in_row = 2 * columns + 2
-    if len(tags) == 0 or len(tags) % in_row or tags[-1] + 5 > len(data):
-        return None
-    following = np.zeros(len(tags), np.uint32)
-    for i in range(4):
-        following |= data[tags + 1 + i].astype(np.uint32) << np.uint32(8 * i)
-    expected = np.array([_OPEN_TR, *[_OPEN_TD, _CLOSE_TD] * columns, _CLOSE_TR], np.uint32)
-    mask = np.array([_THREE_BYTES, *[_THREE_BYTES, _FOUR_BYTES] * columns, _FOUR_BYTES], np.uint32)
-    if ((following.reshape(-1, in_row) & mask) != expected).any():
-        return None
-    starts = tags.reshape(-1, in_row)[:, 1:-1:2] + len("<TD>")
-    ends = tags.reshape(-1, in_row)[:, 2:-1:2]
-    return [cut(block, starts[:, i], ends[:, i], pa.string()) for i in range(columns)]
-
-
-def cut(data: bytes, starts: np.ndarray, ends: np.ndarray, type_: pa.DataType) -> pa.Array:
-    """Pieces of a byte string as an Arrow array of strings or binaries; the places grow.
-
-    The pieces and what lies between them are one array without a copy; then every second piece is taken.
-    """
-    rows = len(starts)
-    if not rows:
-        return pa.array([], type_)
-    offsets = np.empty(2 * rows, np.int32)
-    offsets[0::2] = starts
-    offsets[1::2] = ends
-    every = pa.Array.from_buffers(type_, 2 * rows - 1, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-    return every.take(pa.array(np.arange(0, 2 * rows, 2)))
-
-
-def unescape(column: pa.Array) -> pa.Array:
-    """Resolve entities and character references."""
-    if not has_any(column, b"&"):
-        return column
-    if has_any(column, b"&#"):
-        return pa.array([_CHARACTER_REFERENCE.sub(_character, text) for text in column.to_pylist()], pa.string())
-    for entity, character in _ENTITIES:
-        column = pc.replace_substring(column, entity, character)
-    return column
-
-
-def _character(match: re.Match[str]) -> str:
-    if match[3]:
-        return _NAMED[match[3]]
-    return chr(int(match[1], 16) if match[1] else int(match[2]))
 
 
 class CellError(UploadError):
@@ -162,7 +77,10 @@ def _check_length(spec: FieldSpec, column: pa.Array, first_row: int) -> None:
     """Refuse text that does not fit a fixed arraysize: cutting it would lose data, BINARY2 could not hold it."""
     if (length := spec.length) is None:
         return
-    is_long = pc.greater(pc.utf8_length(column), length).fill_null(False)
+    # UTF-16 has two units for a character beyond the first plane.
+    is_wide = spec.field.type.datatype is Datatype.UNICODE_CHAR
+    lengths = pa.array(utf16_cells(column).lengths // 2) if is_wide else pc.utf8_length(column)
+    is_long = pc.greater(lengths, length).fill_null(False)
     if pc.any(is_long, min_count=0).as_py():
         place = pc.index(is_long, True).as_py()
         reason = f'has more than {length} characters; declare arraysize="*" in the FIELD'
