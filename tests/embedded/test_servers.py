@@ -189,6 +189,18 @@ def test_killed_user_counts_as_gone(home: Path) -> None:
         assert sql(lease.servers, "SELECT 1") == 1
 
 
+def test_user_killed_during_the_first_run_leaves_nothing_behind(empty_home: Path) -> None:
+    user = subprocess.Popen([sys.executable, "-c", HOLD, str(empty_home)], stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: (empty_home / "postgres.new" / "PG_VERSION").exists())
+    end(user)
+    wait_until(lambda: not is_alive(keeper_pid(empty_home)))
+    assert not server_pids(empty_home)
+    assert not (empty_home / "postgres.new").exists()
+    assert "Traceback" not in (empty_home / "log" / "keeper.log").read_text()
+    with take(empty_home) as lease:
+        assert sql(lease.servers, "SELECT 1") == 1
+
+
 def test_after_a_killed_keeper_the_next_start_works(home: Path) -> None:
     with take(home) as lease:
         sql(lease.servers, "CREATE TABLE kept AS SELECT 42 AS n")
@@ -301,6 +313,7 @@ def test_sockets_of_an_odd_home_lie_elsewhere(empty_home: Path, made_home: Path,
         assert valkey(lease.servers).ping()
         assert stat.S_IMODE(layout.sockets.stat().st_mode) == 0o700
         lease.stop()
+    assert not layout.sockets.exists()
 
 
 def test_other_home_has_other_sockets() -> None:
@@ -340,6 +353,42 @@ def test_failed_start_is_tried_again_when_asked_again(home: Path) -> None:
         version.write_text(right)
         with take(home) as lease:
             assert sql(lease.servers, "SELECT 1") == 1
+
+
+def test_failed_start_heals_by_itself(home: Path) -> None:
+    version = home / "postgres" / "PG_VERSION"
+    right = version.read_text()
+    with take(home, postgres=False):
+        version.write_text("12\n")
+        with pytest.raises(BackendUnavailableError):
+            take(home)
+        version.write_text(right)
+        wait_until(lambda: "ready" in (home / "postgres" / "postmaster.pid").read_text())
+        time.sleep(0.1)  # the keeper knows it by now
+        with take(home) as lease:
+            assert sql(lease.servers, "SELECT 1") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root can make a small disk")
+def test_full_disk_is_named_and_overcome(empty_home: Path, made_home: Path) -> None:
+    empty_home.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(empty_home)], check=False).returncode:
+        pytest.skip("mounting is forbidden here")
+    try:
+        shutil.copytree(made_home, empty_home, dirs_exist_ok=True)
+        rest = os.statvfs(empty_home)
+        with (empty_home / "fill").open("wb") as fill:
+            os.posix_fallocate(fill.fileno(), 0, rest.f_bavail * rest.f_frsize)
+        with pytest.raises(BackendUnavailableError, match=r"disk of .* is full; free some space"):
+            take(empty_home)
+        (empty_home / "fill").unlink()
+        with take(empty_home) as lease:
+            assert sql(lease.servers, "SELECT 1") == 1
+            assert valkey(lease.servers).ping()
+            lease.stop()
+        wait_until(lambda: not is_alive(keeper_pid(empty_home)))
+    finally:
+        subprocess.run(["umount", "--lazy", str(empty_home)], check=True)
 
 
 def test_own_settings_win(home: Path) -> None:

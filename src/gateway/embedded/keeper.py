@@ -77,12 +77,14 @@ class Supervision:
         failures = 0
         while True:
             started = time.monotonic()
+            if self._outcome.done():  # of the attempt before
+                self._expect()
             try:
                 await self._live()
             except BackendUnavailableError as e:
                 self._fail(e)
             except Exception as e:  # noqa: BLE001 - whatever it is, its users are told and the next try may work
-                traceback.print_exc()
+                log(traceback.format_exc())
                 self._fail(BackendUnavailableError(f"{self._server.name} does not start: {e}"))
             failures = 1 if time.monotonic() - started > RESTART_PAUSES[-1] else failures + 1
             self._hurry.clear()
@@ -93,23 +95,22 @@ class Supervision:
         """Start the server and return when it has ended."""
         process = await self._server.start(self._tell)
         try:
-            if not self._outcome.done():
-                self._outcome.set_result(None)
+            self._outcome.set_result(None)
             code = await asyncio.shield(process.ended)
         except asyncio.CancelledError:
             await self._server.stop(process)
             raise
-        self._expect()
+        self._expect()  # whoever asks in the pause waits for the next attempt
         log(f"{self._server.name} ended by itself (code {code}); it is started again")
 
     def _tell(self, stage: str) -> None:
         self.stage = stage
 
     def _fail(self, error: BackendUnavailableError) -> None:
-        log(error.message)
         if not self._outcome.done():
             self._outcome.set_exception(error)
             self._outcome.exception()  # looked at: nobody may be waiting
+        log(error.message)
 
     def _expect(self) -> None:
         self._outcome = asyncio.get_running_loop().create_future()
@@ -127,6 +128,7 @@ class Keeper:
             "valkey": Supervision(Valkey(layout, processes)),
         }
         self._users: set[asyncio.StreamWriter] = set()
+        self._takers: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._idle: asyncio.TimerHandle | None = None
 
@@ -143,10 +145,18 @@ class Keeper:
         server.close()
         self._layout.keeper_socket.unlink(missing_ok=True)
         await asyncio.gather(*(supervision.stop() for supervision in self._supervisions.values()))
+        if self._layout.sockets != self._layout.run:
+            with suppress(OSError):  # gone with the home, or not empty
+                self._layout.sockets.rmdir()
         for writer in self._users:
             writer.close()
+        if self._takers:
+            await asyncio.wait(self._takers, timeout=1)
 
     async def _take_user(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if taker := asyncio.current_task():
+            self._takers.add(taker)
+            taker.add_done_callback(self._takers.discard)
         self._users.add(writer)
         if self._idle:
             self._idle.cancel()
@@ -155,7 +165,7 @@ class Keeper:
             while line := await reader.readline():
                 match json.loads(line):
                     case {"want": [*names]}:
-                        await self._answer(writer, [name for name in names if name in self._supervisions])
+                        await self._answer(reader, writer, [name for name in names if name in self._supervisions])
                     case {"leave": True}:
                         leaves = True
                         if self._users == {writer}:
@@ -171,12 +181,16 @@ class Keeper:
         if not self._users:
             self._wait_for_users(0.0 if leaves else self._grace)
 
-    async def _answer(self, writer: asyncio.StreamWriter, names: list[str]) -> None:
-        """Tell a user how the start goes, and how it went."""
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, names: list[str]) -> None:
+        """Tell a user how the start goes, and how it went; nothing more when they have gone, or we are going."""
         told: set[str] = set()
         pending = {asyncio.ensure_future(self._supervisions[name].ready()) for name in names}
         while pending:
             done, pending = await asyncio.wait(pending, timeout=0.1)
+            if reader.at_eof() or self._stop.is_set():
+                for task in pending:
+                    task.cancel()
+                return
             stages = {stage for name in names if (stage := self._supervisions[name].stage)}
             if pending:
                 for stage in sorted(stages - told):
@@ -221,8 +235,9 @@ async def say(writer: asyncio.StreamWriter, answer: dict[str, object]) -> None:
 
 
 def log(text: str) -> None:
-    """Write a line to the keeper's log, which is its standard error."""
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)  # noqa: T201
+    """Write a line to the keeper's log, which is its standard error; a full disk must not end the keeper."""
+    with suppress(OSError):
+        print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> int:
@@ -249,7 +264,8 @@ def main() -> int:
         return 1
     if os.fork():
         os._exit(0)  # whoever started us goes on; nothing is flushed twice
-    os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people; what counts is the lock
+    with suppress(OSError):  # a full disk
+        os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people; what counts is the lock
     os.chdir("/")  # keeps no folder of the user's busy
     os.dup2(keeper_log, 1)
     os.dup2(keeper_log, 2)

@@ -85,7 +85,8 @@ class Processes:
         for process, popen in list(self._living.items()):
             if (code := popen.poll()) is not None:
                 del self._living[process]
-                process.ended.set_result(code)
+                if not process.ended.done():  # a task that was cancelled while it waited took its future with it
+                    process.ended.set_result(code)
 
 
 def left_behind(program: str, folder: Path) -> dict[int, int]:

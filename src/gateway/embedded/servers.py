@@ -133,7 +133,7 @@ class Postgres:
         )
         log.close()
         try:
-            if await process.ended != 0:
+            if await asyncio.shield(process.ended) != 0:
                 raise BackendUnavailableError(f"PostgreSQL cannot make its data: {log.fault(self._layout.home)}")
         finally:
             await process.stop()
@@ -270,8 +270,11 @@ def write_settings(data: Path, *, durable: bool) -> None:
     if not durable:
         settings |= {"fsync": "off", "full_page_writes": "off"}
     lines = [f"{name} = {value}\n" for name, value in settings.items()]
-    (data / "gateway.conf").write_text("# Written at each start; change postgresql.conf instead.\n" + "".join(lines))
-    give_to_owner(data / "gateway.conf", like=data)
+    text = "# Written at each start; change postgresql.conf instead.\n" + "".join(lines)
+    path = data / "gateway.conf"
+    if not path.exists() or path.read_text() != text:  # a full disk is no reason to lose it
+        path.write_text(text)
+        give_to_owner(path, like=data)
 
 
 def memory_bytes() -> int:
@@ -326,14 +329,17 @@ def valkey_arguments(layout: Layout) -> list[str]:
 
 
 async def answers(path: Path) -> bool:
-    """Whether a Valkey at a socket answers a PING; while it loads its data it does not."""
+    """Whether a Valkey at a socket answers a PING.
+
+    While it loads its data it does not (``-LOADING``). With a full disk it is up but takes no writes (``-MISCONF``).
+    """
     try:
         reader, writer = await asyncio.open_unix_connection(str(path))
     except OSError:
         return False
     try:
         writer.write(b"PING\r\n")
-        return (await reader.readline()).startswith(b"+PONG")
+        return (await reader.readline()).startswith((b"+PONG", b"-MISCONF"))
     except OSError:
         return False
     finally:
