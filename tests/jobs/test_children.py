@@ -21,7 +21,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc or prctl
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ChildPool]:
-    async with ChildPool.open(ChildSettings(memory_bytes=200 << 20), size=2, warm=1) as pool:
+    async with ChildPool.open(ChildSettings(memory_bytes=400 << 20), size=2, warm=1) as pool:
         yield pool
 
 
@@ -104,17 +104,15 @@ async def test_exit_code_is_told(pool: ChildPool) -> None:
 @LINUX
 async def test_memory_limit_kills_and_says_so(pool: ChildPool) -> None:
     with pytest.raises(ChildDiedError, match="memory") as died:
-        await pool.call(f"{WORK}:allocate", megabytes=400)
+        await pool.call(f"{WORK}:allocate", megabytes=600)
     assert died.value.memory_bytes is not None
-    assert died.value.memory_bytes > 200 << 20
+    assert died.value.memory_bytes > 400 << 20
 
 
 @LINUX
 async def test_child_that_keeps_much_memory_is_replaced(pool: ChildPool) -> None:
     before = await pool.call(f"{WORK}:pid")
-    await pool.call(f"{WORK}:echo", value="x" * 1)
-    with pytest.raises(TimeLimitError):
-        await pool.call(f"{WORK}:allocate", megabytes=120, within=timedelta(seconds=1))
+    await pool.call(f"{WORK}:keep", megabytes=250)
     assert await pool.call(f"{WORK}:pid") != before
 
 

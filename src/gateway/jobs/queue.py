@@ -129,17 +129,12 @@ class ArqQueue:
         logging.getLogger("arq").setLevel(logging.WARNING)
         failures = 0
         while True:
-            worker = self._worker(queue, ear)
             started = time.monotonic()
             try:
-                await worker.main()
+                await self._listen_once(queue, ear)
             except Exception as e:  # noqa: BLE001 -- a lost Redis leaves polling
                 failures = failures + 1 if time.monotonic() - started < LONGEST_BACK_OFF_S else 1
                 log.warning("Wake-ups lost", queue=queue, reason=type(e).__name__)
-            finally:
-                with suppress(Exception):
-                    # Redis may be what is missing.
-                    await asyncio.wait_for(worker.close(), SEND_TIMEOUT.total_seconds())
             # What was sent meanwhile may be gone.
             ear.woken.set()
             await asyncio.sleep(random.uniform(0.5, 1) * min(0.1 * 2**failures, LONGEST_BACK_OFF_S))  # noqa: S311
@@ -163,12 +158,23 @@ class ArqQueue:
                 await pool.aclose(close_connection_pool=True)
 
     async def _connect(self) -> ArqRedis:
-        self._pool = await create_pool(
-            self._settings, job_serializer=_serialize, job_deserializer=json.loads, default_queue_name=_arq_name("any")
-        )
+        self._pool = await create_pool(self._settings, job_serializer=_serialize, job_deserializer=json.loads)
         return self._pool
 
-    def _worker(self, queue: str, ear: Ear) -> Worker:
+    async def _listen_once(self, queue: str, ear: Ear) -> None:
+        """Run an arq worker until Redis or a cancellation ends it."""
+        pool = await create_pool(self._settings, job_serializer=_serialize, job_deserializer=json.loads)
+        worker = self._worker(queue, ear, pool)
+        try:
+            await worker.main()
+        finally:
+            for task in worker.tasks.values():
+                task.cancel()
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            with suppress(Exception):  # Redis may be what is missing
+                await pool.aclose(close_connection_pool=True)
+
+    def _worker(self, queue: str, ear: Ear, pool: ArqRedis) -> Worker:
         async def wake(_context: dict[str, Any], _queue: str) -> None:
             ear.woken.set()
 
@@ -176,7 +182,7 @@ class ArqQueue:
             ear,
             functions=[func(wake, name="wake", max_tries=1, keep_result=0, timeout=10)],
             queue_name=_arq_name(queue),
-            redis_settings=self._settings,
+            redis_pool=pool,
             handle_signals=False,
             poll_delay=POLL_DELAY_S,
             job_serializer=_serialize,

@@ -48,7 +48,7 @@ BATCH = 100
 
 CREATE = """
 INSERT INTO gateway.job (id, job_list, owner, account, run_id, destruction, execution_duration, parameters, uploads)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6, $7, $8, $9)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::interval, $7, $8, $9)
 RETURNING *
 """
 
@@ -87,7 +87,7 @@ UPDATE gateway.job SET parameters = $2, uploads = $3, run_id = $4 WHERE id = $1 
 """
 
 SET_DESTRUCTION = """
-UPDATE gateway.job SET destruction = least($2, created + $3) WHERE id = $1 AND destroyed IS NULL RETURNING id
+UPDATE gateway.job SET destruction = least($2, created + $3::interval) WHERE id = $1 AND destroyed IS NULL RETURNING id
 """
 
 SET_EXECUTION_DURATION = """
@@ -144,14 +144,14 @@ WITH next AS (
     ORDER BY t.running, t.oldest LIMIT 1),
 part AS (
     UPDATE gateway.job_part p SET run_state = 'running', token = token + 1, worker = $3,
-           lease_until = clock_timestamp() + $4, started = coalesce(p.started, clock_timestamp()), progress = '{}'
+           lease_until = clock_timestamp() + $4::interval, started = coalesce(p.started, clock_timestamp()), progress = '{}'
     FROM next WHERE p.id = next.id RETURNING p.id AS part_id, p.token, p.queue, p.job_id)
 UPDATE gateway.job j SET phase = 'EXECUTING', started = coalesce(j.started, clock_timestamp())
 FROM part WHERE j.id = part.job_id RETURNING part.part_id, part.token, part.queue, j.*
 """
 
 HEARTBEAT = """
-UPDATE gateway.job_part p SET lease_until = clock_timestamp() + $4, progress = c.progress::jsonb
+UPDATE gateway.job_part p SET lease_until = clock_timestamp() + $4::interval, progress = c.progress::jsonb
 FROM unnest($1::bigint[], $2::integer[], $3::text[]) AS c (id, token, progress)
 WHERE p.id = c.id AND p.token = c.token AND p.run_state = 'running' AND NOT p.cancel_requested
 RETURNING p.id
@@ -202,7 +202,7 @@ REAP = """
 WITH lost AS (
     SELECT p.id FROM gateway.job_part p JOIN gateway.job j ON j.id = p.job_id
     WHERE p.run_state = 'running' AND p.lease_until < clock_timestamp()
-      AND pg_postmaster_start_time() < clock_timestamp() - $1
+      AND pg_postmaster_start_time() < clock_timestamp() - $1::interval
     ORDER BY p.lease_until LIMIT $2 FOR UPDATE OF p, j SKIP LOCKED),
 part AS (
     UPDATE gateway.job_part p SET token = token + 1, lease_until = NULL, worker = NULL, losses = losses + 1,
@@ -224,7 +224,7 @@ ORDER BY destruction LIMIT $1 FOR UPDATE SKIP LOCKED
 
 PURGE = """
 DELETE FROM gateway.job WHERE id IN (
-    SELECT id FROM gateway.job j WHERE destroyed < clock_timestamp() - $1
+    SELECT id FROM gateway.job j WHERE destroyed < clock_timestamp() - $1::interval
       AND NOT EXISTS (SELECT FROM gateway.job_part p WHERE p.job_id = j.id AND p.run_state <> 'done')
     LIMIT $2 FOR UPDATE SKIP LOCKED)
 """

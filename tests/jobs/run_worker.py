@@ -1,0 +1,11 @@
+"""A worker process for the tests' job list: ``python -m tests.jobs.run_worker``."""
+
+import sys
+
+from tests.jobs.conftest import WORKSHOP
+
+from gateway.jobs.worker import run
+from gateway.settings import Settings
+
+if __name__ == "__main__":
+    sys.exit(run(Settings(), WORKSHOP))
