@@ -214,7 +214,9 @@ class Lowerer:
         sqls = [node.this.meta["typed"].sql, node.expression.meta["typed"].sql]
         for key, sql, other in (("this", *sqls), ("expression", *reversed(sqls))):
             lowered = self.lower(node.args[key])
-            if sql == UNKNOWN or (sql == DECIMAL and other not in {"double precision", "real"}):
+            if sql == UNKNOWN and other not in {UNKNOWN, DECIMAL}:
+                lowered = cast(lowered, other)
+            elif sql == UNKNOWN or (sql == DECIMAL and other not in {"double precision", "real"}):
                 lowered = cast(lowered, "double precision")
             node.set(key, lowered)
         return node

@@ -189,8 +189,10 @@ class Parser:
         token = self.tokens[self.place if place is None else place]
         if token.kind is Kind.END:
             return "the end of the query"
+        if token.kind is Kind.WORD:
+            return token.text
         spelt = self.source.text[token.start : token.end]
-        return _quoted(spelt if len(spelt) <= 60 else spelt[:57] + "...")
+        return f"'{spelt if len(spelt) <= 60 else spelt[:57] + '...'}'"
 
     def fail(self, expected: str) -> NoReturn:
         """Refuse the next token."""

@@ -144,7 +144,7 @@ class Resolver:
 
     def spelt(self, parts: Sequence[exp.Identifier]) -> str:
         """Qualified name as it was written, for messages."""
-        return ".".join(adql_identifier(part.this) if part.quoted else part.this for part in parts)
+        return ".".join(_in_quotes(part.this) if part.quoted else part.this for part in parts)
 
     # -- queries --------------------------------------------------------------------------------
 
@@ -194,7 +194,9 @@ class Resolver:
                 )
             if common.kind is Kind.OTHER and word != "UNION" and query.args.get("distinct"):
                 self.fail(query, f"column {place} of {word} is an array, which cannot be compared")
-            outputs.append(Output(one.name, one.physical, settled(common)))
+            if common.sql != UNKNOWN:  # else a further operand tells
+                common = settled(common)
+            outputs.append(Output(one.name, one.physical, common))
         if any(o.typed.sql != s.typed.sql for o, s in zip(outputs, left, strict=True)):
             force_types(query.this, [output.typed.sql for output in outputs])
         if any(o.typed.sql != s.typed.sql for o, s in zip(outputs, right, strict=True)):
@@ -741,7 +743,7 @@ class Resolver:
         query = node.args.get("query")
         if query is None:
             for item in list(node.expressions):
-                self.compare(node, node.this, value, item, self.visit(item, place))
+                self.compare(item, node.this, value, item, self.visit(item, place))
             return IS_TRUE
         outputs = self.query(query.this, place.scope)
         if len(outputs) != 1:
@@ -875,7 +877,7 @@ class Resolver:
             return typed(values[0].field.type, settled(values[0]).sql, unit=values[0].field.unit)
         function = functions.FUNCTIONS.get(name)
         if function is None:
-            self.fail(node, f"unknown function {node.this}{did_you_mean(name, functions.names())}")
+            self.fail(node, f"unknown function {node.this}{did_you_mean(name, functions.names(), str)}")
         node.set("this", name)
         arguments = [self.visit(item, place) for item in list(node.expressions)]
         most = len(function.parameters)
@@ -961,6 +963,10 @@ def is_instant(text: str) -> bool:
 def quoted(name: str) -> exp.Identifier:
     """Make an identifier that is printed in quotes."""
     return exp.Identifier(this=name, quoted=True)
+
+
+def _in_quotes(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def unique(name: str, used: set[str]) -> str:

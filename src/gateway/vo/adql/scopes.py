@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,9 +166,11 @@ def same(name: exp.Identifier, published: str) -> bool:
     return bool(name.this == published if name.quoted else name.this.lower() == published.lower())
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], spell: Callable[[str], str] = adql_identifier) -> str:
     """Say which known names are close, as the end of a message."""
-    by_lower = {text.lower(): text for text in known}
+    by_lower = {text.lower(): spell(text) for text in known}
+    if name.lower() in by_lower:
+        return f"; did you mean {by_lower[name.lower()]}?"
     close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(by_lower[text] for text in close)}?" if close else ""
 
