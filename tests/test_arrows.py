@@ -26,7 +26,6 @@ ARROWS: dict[str, set[str]] = {
     "jobs.service": {"vo", "storage"},
     "jobs.files": {"vo", "storage"},
     "jobs.controls": {"vo"},
-    "jobs.files": {"vo", "storage"},
     "jobs.upkeep": {"storage"},
     "jobs.tasks": {"services", "vo", "storage", "children"},
     "jobs.worker": {"children", "context", "settings", "log", "storage", "db", "vo"},
@@ -35,23 +34,11 @@ ARROWS: dict[str, set[str]] = {
     "main": {"settings", "context", "routers", "vo", "log"},
     "log": {"settings"},
     "serve": {"settings", "embedded", "db", "log"},
-    "console": {"settings", "context", "services", "sky", "vo"},
+    "console": {"settings", "context", "services", "db", "sky", "vo"},
     "embedded": {"settings"},
     "demo": {"settings", "ingest", "db", "vo", "embedded"},
-    "cli": {
-        "settings",
-        "context",
-        "main",
-        "db",
-        "ingest",
-        "demo",
-        "embedded",
-        "jobs",
-        "services",
-        "vo",
-        "sky",
-        "storage",
-    },
+    "cli": {"settings", "log", "console", "serve", "db", "ingest", "demo", "embedded", "jobs"},
+    "__main__": {"cli"},
 }
 
 
@@ -64,7 +51,8 @@ def imports(path: Path) -> Iterator[str]:
             )
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "gateway":
             base = node.module.removeprefix("gateway").lstrip(".")
-            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+            names = (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
+            yield from (name for name in names if name != "__version__")
         elif isinstance(node, ast.ImportFrom) and node.level:
             pytest.fail(f"{path}: relative import")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,7 +94,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
                 results_reserve_bytes=settings.results_reserve_bytes,
             ),
         )
-        stack.enter_context(_in_background(queries.warm()))
+        await stack.enter_async_context(_in_background(queries.warm()))
         yield Context(queries=queries, jobs=jobs)
 
 
@@ -162,13 +162,14 @@ async def open_instruments(settings: Settings) -> AsyncIterator[Instruments]:
             await wake_up.aclose()
 
 
-@contextmanager
-def _in_background(work: Coroutine[Any, Any, None]) -> Iterator[None]:
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
+        await asyncio.wait((task,))
 
 
 def open_results(settings: Settings) -> ResultStore:

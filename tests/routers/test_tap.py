@@ -20,7 +20,11 @@ async def ask(client: httpx.AsyncClient, query: str, **params: str) -> httpx.Res
 
 def read(response: httpx.Response) -> Table:
     assert response.status_code == 200, response.text
-    return votable.parse(io.BytesIO(response.content), verify="exception").get_first_table().to_table(use_names_over_ids=True)
+    return (
+        votable.parse(io.BytesIO(response.content), verify="exception")
+        .get_first_table()
+        .to_table(use_names_over_ids=True)
+    )
 
 
 def status_infos(response: httpx.Response) -> list[str]:

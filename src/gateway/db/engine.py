@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import adbc_driver_manager as adbc
 import structlog
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 IDLE_LIFE = timedelta(minutes=5)
 """A connection unused for so long is closed: firewalls forget it, and the server wants its memory back."""
+
+LATE_LIMIT_S = 5.0
+"""How long closing waits for connections that are still being made or given back."""
 
 INSUFFICIENT_PRIVILEGE = "42501"
 
@@ -63,6 +66,8 @@ class CatalogEngine:
         self._patience = patience
         self._limits = Limits(work_mem=work_mem, temp_file_limit=temp_file_limit)
         self._free = asyncio.Semaphore(size)
+        # What is still to be done for someone who may have gone meanwhile.
+        self._late: set[asyncio.Future[None]] = set()
         self._idle: list[tuple[Connection, float]] = []
         # Each connection keeps one thread busy at most; cancelling must not queue up behind what it cancels.
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="gw-catalog")
@@ -97,10 +102,14 @@ class CatalogEngine:
             try:
                 yield session
             finally:
-                await asyncio.shield(self._end(session))
+                await asyncio.shield(self._soon(self._end(session)))
 
     async def aclose(self) -> None:
         """Close idle connections; call when no session is open."""
+        if self._late:
+            await asyncio.wait(self._late, timeout=LATE_LIMIT_S)
+            if self._late:
+                return  # a server that answers neither yes nor no; the process ends and so do they
         idle, self._idle = self._idle, []
         for connection, _ in idle:
             await self._in_thread(connection.close)
@@ -130,7 +139,7 @@ class CatalogEngine:
             connection = await asyncio.shield(begin)
         except asyncio.CancelledError:
             # The thread cannot be stopped: take what it brings and put it away.
-            begin.add_done_callback(self._discard)
+            _ = self._soon(self._put_away(begin))
             raise
         except adbc.Error as e:
             if is_unreachable(e):
@@ -195,9 +204,17 @@ class CatalogEngine:
         if connection is not None:
             self._idle.append((connection, time.monotonic()))
 
-    def _discard(self, begin: asyncio.Future[Connection]) -> None:
-        if not begin.cancelled() and begin.exception() is None:
-            self._threads.submit(begin.result().close)
+    def _soon(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Do something to its end, even if whoever waits for it is cancelled; closing the engine waits for it."""
+        task = asyncio.ensure_future(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+        return task
+
+    async def _put_away(self, begin: asyncio.Future[Connection]) -> None:
+        with suppress(adbc.Error):
+            connection = await begin
+            await self._in_thread(connection.close)
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

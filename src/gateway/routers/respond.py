@@ -72,7 +72,7 @@ class TableResponse(Response):
             await self._fault(e)(scope, receive, send)
             return
         async with aclosing(table):
-            await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+            await send({"type": "http.response.start", "status": 200, "headers": self._start_headers()})
             async with aclosing(serialise(table, self._form)) as body:
                 await self._send_body(body, send)
 
@@ -89,7 +89,7 @@ class TableResponse(Response):
         self._is_sent = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
+    def _start_headers(self) -> list[tuple[bytes, bytes]]:
         headers = {
             "content-type": self._content_type,
             "cache-control": "no-store",

@@ -17,7 +17,6 @@ from gateway.routers.params import Bag
 from gateway.routers.respond import TableResponse
 from gateway.services.queries import ResultTable
 from gateway.vo import formats, vosi
-from gateway.vo.adql import features
 from gateway.vo.capabilities import TapCapabilities, tap_capabilities
 from gateway.vo.dali import ParamBag
 from gateway.vo.tap import SYNC_PARAMETERS, TapRequest
@@ -29,9 +28,6 @@ STARTED = datetime.now(UTC)
 """When this process began to serve: the age of its capabilities, which change only with the program."""
 
 XML = "text/xml; charset=utf-8"
-
-FEATURES = [(kind, [(form, None) for form in forms]) for kind, forms in features().items()]
-"""Optional features of the language as the translator has them: what is declared is what works."""
 
 
 @sync.get("/sync", summary="Run a query and stream its table", **documented(SYNC_PARAMETERS, "query"))
@@ -88,7 +84,7 @@ async def table(name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
 async def capabilities(gateway: GatewayDep, base: BaseUrl) -> Response:
     """Describe this service (VOSI 1.1, "Capabilities"; TAPRegExt 1.0)."""
     document = tap_capabilities(
-        TapCapabilities(base_url=f"{base}/tap", limits=gateway.site.tap_limits, features=FEATURES)
+        TapCapabilities(base_url=f"{base}/tap", limits=gateway.site.tap_limits, features=gateway.queries.features())
     )
     return Response(document, headers={"Last-Modified": format_datetime(STARTED, usegmt=True)}, media_type=XML)
 

@@ -262,7 +262,8 @@ class QueryService:
         For a background task while the service starts; a database that is away makes no difference to it.
         """
         with suppress(GatewayError):
-            await asyncio.to_thread(self._index.ranges, Circle(0.0, 0.0, 1.0))
+            if self._index is not None:
+                await asyncio.to_thread(self._index.ranges, Circle(0.0, 0.0, 1.0))
             await self._registry.load()
             async with self._engine.session(time_limit=self._limits.time_limit, label="gw:warm"):
                 pass
