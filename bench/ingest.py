@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.common import Result, alternately
-from gateway.db.loading import SIGNATURE, TRAILER, CopyEncoder, PhysicalTable, slices, sql_type
+from gateway.db.loading import SIGNATURE, TRAILER, CopyEncoder, PhysicalTable, joined, slices, sql_type
 from gateway.db.urls import DatabaseURL
 from gateway.errors import NotFoundError
 from gateway.ingest.tables import drop_table, ingest_table
@@ -59,7 +59,7 @@ def run(server_url: str) -> list[Result]:
         path = Path(folder) / "catalog.parquet"
         pq.write_table(rows, path, row_group_size=131_072)
         encoder = CopyEncoder(rows.schema)
-        stream = [encoder.encode(piece) for batch in rows.to_batches(65_536) for piece in slices(batch)]
+        stream = [joined(encoder.rows(piece)) for batch in rows.to_batches(65_536) for piece in slices(batch)]
 
         def ingest() -> float:
             report = ingest_table([path], name="bench.ingest", admin_url=server_url)

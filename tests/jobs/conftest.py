@@ -26,10 +26,10 @@ from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag
 
 WORKSHOP = Workshop(
-    factory="tests.jobs.work:open_services",
-    tasks="tests.jobs.work:TASKS",
+    factory="tests.jobs.task:open_services",
+    tasks="tests.jobs.task:TASKS",
     queues=("test",),
-    preload=("tests.jobs.work",),
+    preload=("tests.jobs.task",),
 )
 
 ALICE = Caller("alice", account="alice")

@@ -257,11 +257,11 @@ async def test_lease_lost_while_running_kills_the_child_and_commits_nothing(
 async def test_heartbeat_outlives_a_busy_loop_and_long_parts_keep_their_lease(
     worker: Worker, service: JobService, store: JobStore
 ) -> None:  # R3
-    job = await add(service, DO="sleep", TEXT="3.5")
+    job = await add(service, DO="sleep", TEXT="2.7")
     await until(lambda: _is_executing(store, job))
-    time.sleep(2.5)  # the loop of worker and test hangs for longer than a lease
+    time.sleep(2.3)  # the loop of worker and test hangs for longer than a lease
     job = await ended(store, job.job_id)
-    assert await content(service, job) == "1:3.5"
+    assert await content(service, job) == "1:2.7"
 
 
 async def test_worker_survives_the_loss_of_its_database_connections(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -87,35 +88,36 @@ class CopyEncoder:
         for number, field in enumerate(self._fixed):
             layout += [(f"size{number}", ">i4"), (f"value{number}", WIRES[field.type].dtype)]
         self._record = np.dtype(layout)
+        empty = np.zeros(1, self._record)
+        empty["count"] = len(self._fixed) + len(self._variable)
+        for number in range(len(self._fixed)):
+            empty[f"size{number}"] = self._record[f"value{number}"].itemsize
+        self._empty = empty.view(np.uint8)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names in the order in which values travel: the column list of the COPY statement."""
         return tuple(field.name for field in (*self._fixed, *self._variable))
 
-    def encode(self, batch: pa.RecordBatch) -> bytes:
-        """Rows of a batch, without the stream's signature and trailer."""
-        data, ends = self._block(batch)
+    def rows(self, batch: pa.RecordBatch) -> pa.Array:
+        """Rows of a batch, each as one binary value: they can be sorted and stored as they will be sent."""
+        block = _binary(*self._block(batch))
         if not self._variable:
-            return data.tobytes()
-        pieces = [_binary(data, ends)]
+            return block
+        pieces = [block]
         for field in self._variable:
             pieces += _text(batch[field.name]) if pa.types.is_string(field.type) else _array(batch[field.name])
-        rows = pc.binary_join_element_wise(*pieces, b"")
-        start, end = rows.offset, rows.offset + len(rows)
-        offsets = np.frombuffer(rows.buffers()[1], np.int32)
-        whole: bytes = rows.buffers()[2].slice(int(offsets[start]), int(offsets[end] - offsets[start])).to_pybytes()
-        return whole
+        return pc.binary_join_element_wise(*pieces, b"")
 
     def _block(self, batch: pa.RecordBatch) -> tuple[Bytes, npt.NDArray[np.int64]]:
         """Lay out counts and fixed-width values of all rows; tell where each row ends in them."""
-        rows = np.empty(batch.num_rows, self._record)
-        rows["count"] = len(self._fixed) + len(self._variable)
+        data = np.empty((batch.num_rows, self._record.itemsize), np.uint8)
+        data[:] = self._empty  # counts and sizes are the same in every row
+        rows = data.reshape(-1).view(self._record)
         holes: list[tuple[npt.NDArray[np.bool_], int, int]] = []
         for number, field in enumerate(self._fixed):
             column = batch[field.name]
             width = self._record[f"value{number}"].itemsize
-            rows[f"size{number}"] = width
             rows[f"value{number}"] = numbers(column)
             if column.null_count:
                 absent = pc.is_null(column).to_numpy(zero_copy_only=False)
@@ -123,7 +125,6 @@ class CopyEncoder:
                 fields = self._record.fields
                 assert fields is not None
                 holes.append((absent, fields[f"value{number}"][1], width))
-        data = rows.view(np.uint8).reshape(batch.num_rows, self._record.itemsize)
         lengths = np.full(batch.num_rows, self._record.itemsize, np.int64)
         if not holes:
             return data.reshape(-1), np.cumsum(lengths)
@@ -195,6 +196,14 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, rows)
 
 
+def joined(rows: pa.Array) -> bytes:
+    """Bytes of encoded rows, one after the other."""
+    offsets = np.frombuffer(rows.buffers()[1], np.int32)
+    start, end = int(offsets[rows.offset]), int(offsets[rows.offset + len(rows)])
+    data: bytes = rows.buffers()[2].slice(start, end - start).to_pybytes() if end > start else b""
+    return data
+
+
 async def copy_batches(
     connection: Any,
     table: tuple[str, str],
@@ -203,7 +212,19 @@ async def copy_batches(
     *,
     freeze: bool = False,
 ) -> None:
-    """Fill a table by COPY.
+    """Fill a table by COPY from batches of the given schema: canonical types, names of physical columns.
+
+    See `copy_rows`.
+    """
+    encoder = CopyEncoder(schema)
+    rows = (encoder.rows(piece) for batch in batches for piece in slices(batch))
+    await copy_rows(connection, table, encoder.columns, rows, freeze=freeze)
+
+
+async def copy_rows(
+    connection: Any, table: tuple[str, str], columns: Sequence[str], rows: Iterable[pa.Array], *, freeze: bool = False
+) -> None:
+    """Fill a table by COPY from encoded rows.
 
     Parameters
     ----------
@@ -211,28 +232,20 @@ async def copy_batches(
         An asyncpg connection.
     table
         Physical schema and name.
-    schema
-        Canonical types; names are physical column names.
-    batches
-        Pulled and encoded in a thread, one piece ahead of the socket, so that client and server work at once.
+    columns
+        `CopyEncoder.columns`.
+    rows
+        Arrays of `CopyEncoder.rows`, pulled in a thread, one ahead of the socket, so that client and server
+        work at once.
     freeze
         Write rows as if long committed (no later VACUUM has to touch them); the table must have been created
         in this transaction.
     """
-    encoder = CopyEncoder(schema)
-
-    def pieces() -> Iterator[bytes]:
-        yield SIGNATURE
-        for batch in batches:
-            for piece in slices(batch):
-                yield encoder.encode(piece)
-        yield TRAILER
-
     await connection.copy_to_table(
         table[1],
         schema_name=table[0],
-        columns=encoder.columns,
-        source=_ahead(pieces()),
+        columns=columns,
+        source=_ahead(chain([SIGNATURE], map(joined, rows), [TRAILER])),
         format="binary",
         **({"freeze": True} if freeze else {}),
     )

@@ -1,4 +1,4 @@
-"""Rows in the order of one integer column, with no more memory than allowed.
+"""Rows in the order of an integer key, with no more memory than allowed.
 
 Runs that fit the budget are sorted in memory; if there is more than one, all but none stay on disk and are
 merged block by block. The disk is one file without a name, so that nothing is left behind even by kill -9.
@@ -21,6 +21,9 @@ from gateway.errors import IngestError
 
 BLOCK_ROWS = 16_384
 """Most rows of a block."""
+
+MAX_RUN_BYTES = 1 << 30
+"""Largest run, whatever the budget: Arrow counts the bytes of a binary column in 31 bits."""
 
 BLOCK_BYTES = 512 << 10
 """Size of a block on disk. The merge holds one block of every run: 60 MB for 10 GB of rows in runs of 85 MB."""
@@ -102,7 +105,7 @@ class Sorter:
         self._schema = schema
         self._key = key
         # Sorting a run needs the run, its sorted copy and the block that is being written.
-        self._run_bytes = max(1, memory_budget // 3)
+        self._run_bytes = min(MAX_RUN_BYTES, max(1, memory_budget // 3))
         self._folder = folder
         self._held: list[pa.RecordBatch] = []
         self._held_bytes = 0

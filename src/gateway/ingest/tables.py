@@ -20,7 +20,7 @@ from typing import Any
 import asyncpg
 import pyarrow as pa
 
-from gateway.db.loading import PhysicalTable, copy_batches, quote, sql_type
+from gateway.db.loading import CopyEncoder, PhysicalTable, copy_rows, quote, slices, sql_type
 from gateway.db.registry import publish_statements, unpublish_statements
 from gateway.db.sql import literal
 from gateway.db.urls import DatabaseURL
@@ -28,6 +28,7 @@ from gateway.errors import BackendUnavailableError, IngestError, NotFoundError
 from gateway.ingest.describe import SchemaDescription, read_description
 from gateway.ingest.names import HEALPIX, parse_table_name
 from gateway.ingest.plan import Plan, make_plan
+from gateway.ingest.prefetch import ahead
 from gateway.ingest.progress import Phase, Progress, ProgressSink, ignore
 from gateway.ingest.readers import open_table
 from gateway.ingest.sorting import Sorter
@@ -50,6 +51,9 @@ SWAP_PATIENCE_S = 600.0
 
 SWAP_TRY = "2s"
 """How long one try for the table's lock may hold up the queries behind it."""
+
+ENCODED = pa.schema([("row", pa.binary()), (HEALPIX, pa.int64())])
+"""What is sorted: rows as COPY takes them, and their keys. One binary column moves in half the time of many."""
 
 MARK = "loaded by gateway ingest"
 """Comment on every table made here: only such a table is ever dropped."""
@@ -170,15 +174,17 @@ async def publish_files(
         convert_radians=convert_radians,
         folder=folder,
     )
-    sorter = Sorter(plan.arrow_schema(), HEALPIX, memory_budget=memory_budget, folder=folder)
+    encoder = CopyEncoder(plan.arrow_schema())
+    sorter = Sorter(ENCODED, HEALPIX, memory_budget=memory_budget, folder=folder)
     try:
         if plan.positions:
-            await asyncio.to_thread(load.sort, plan, sorter, folder)
-            rows = load.counted(sorter.batches())
+            await asyncio.to_thread(load.sort, plan, encoder, sorter, folder)
+            rows = load.sorted(sorter)
         else:
-            rows = load.read(plan, folder)  # nothing to sort by: straight from the file to PostgreSQL
+            # Nothing to sort by: straight from the file to PostgreSQL.
+            rows = (encoder.rows(piece) for batch in load.read(plan, folder) for piece in slices(batch))
         async with _connection(admin_url) as connection:
-            await load.publish(connection, plan, rows, description)
+            await load.publish(connection, plan, encoder.columns, rows, description)
     finally:
         sorter.close()
     return IngestReport(
@@ -236,16 +242,17 @@ class Load:
             done += source.size
         self._progress(Progress(Phase.READING, total, total, self.rows))
 
-    def sort(self, plan: Plan, sorter: Sorter, folder: Path | None) -> None:
-        """Read all rows into a sorter."""
-        for batch in self.read(plan, folder):
-            sorter.add(batch)
+    def sort(self, plan: Plan, encoder: CopyEncoder, sorter: Sorter, folder: Path | None) -> None:
+        """Read all rows into a sorter, encoded: PostgreSQL idles now, and later every core has work without that."""
+        for batch in ahead(self.read(plan, folder)):
+            for piece in slices(batch):
+                sorter.add(pa.RecordBatch.from_arrays([encoder.rows(piece), piece[HEALPIX]], schema=ENCODED))
 
-    def counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Tell how many sorted rows have gone to PostgreSQL."""
+    def sorted(self, sorter: Sorter) -> Iterator[pa.Array]:
+        """Give encoded rows in the order of the sky, and tell how many have gone to PostgreSQL."""
         total, done = self.rows, 0
-        for batch in batches:
-            yield batch
+        for batch in sorter.batches():
+            yield batch["row"]
             done += batch.num_rows
             self._progress(Progress(Phase.LOADING, done, total, total))
 
@@ -289,7 +296,12 @@ class Load:
             await asyncio.sleep(0.25)
 
     async def publish(
-        self, connection: Any, plan: Plan, rows: Iterator[pa.RecordBatch], description: SchemaDescription | None
+        self,
+        connection: Any,
+        plan: Plan,
+        encoded: Sequence[str],
+        rows: Iterator[pa.Array],
+        description: SchemaDescription | None,
     ) -> None:
         """Create, fill, index and publish the table, in one transaction."""
         async with connection.transaction():
@@ -307,7 +319,7 @@ class Load:
             target = PhysicalTable(plan.physical_schema, staging, columns)
             await connection.execute(target.create())
             await connection.execute(f"COMMENT ON TABLE {target.sql} IS {literal(MARK)}")
-            await copy_batches(connection, (target.schema, target.name), plan.arrow_schema(), rows, freeze=True)
+            await copy_rows(connection, (target.schema, target.name), encoded, rows, freeze=True)
             indexed = await self._index(connection, plan, target)
             if old:
                 await self.swap(

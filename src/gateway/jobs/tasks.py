@@ -152,7 +152,7 @@ class _Watched:
 async def _pieces(table: ResultTable, form: Format) -> AsyncGenerator[bytes, None]:
     """Bytes of a whole table. A broken one raises, where a stream to a client would end with a note in band."""
     watched = _Watched(table)
-    pieces = cast("AsyncGenerator[bytes, None]", serialise(cast("ResultTable", watched), form))
+    pieces = serialise(cast("ResultTable", watched), form)
     try:
         async with aclosing(pieces) as body:
             async for piece in body:

@@ -18,7 +18,11 @@ SYNC_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("FORMAT", "The same as RESPONSEFORMAT."),
     Parameter("MAXREC", "Most rows wanted; a table that was cut says OVERFLOW. 0: metadata only."),
     Parameter("RUNID", "Your own label, at most 64 characters."),
-    Parameter("UPLOAD", "name,param:PART for each table sent as a file part PART; query it as TAP_UPLOAD.name.", is_repeatable=True),
+    Parameter(
+        "UPLOAD",
+        "name,param:PART for each table sent as a file part PART; query it as TAP_UPLOAD.name.",
+        is_repeatable=True,
+    ),
 )
 """What a query takes (TAP 1.1, "Parameters"); the OpenAPI document is made from this table."""
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pytest
-from adql import tables
 from tests.support.servers import Administrator
+from tests.vo.adql import tables
 
 
 class Postgres:

@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 import pytest
-from adql.tables import TABLES
-from adql.valid import VALID
+from tests.vo.adql.tables import TABLES
+from tests.vo.adql.valid import VALID
 
 from gateway.sky.index import HealpixIndex
 from gateway.vo.adql import translate

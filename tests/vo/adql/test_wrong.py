@@ -1,7 +1,7 @@
 """Queries that are wrong: each error tells the place, what was found and what would be right."""
 
 import pytest
-from adql.tables import TABLES
+from tests.vo.adql.tables import TABLES
 
 from gateway.errors import QueryError
 from gateway.vo.adql import parse, translate

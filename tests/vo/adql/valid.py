@@ -222,4 +222,36 @@ VALID: list[tuple[str, object]] = [
         "SELECT 9223372036854775807 AS big, 99999999999999999999 AS huge, 2147483648 AS more FROM galaxies",
         (9223372036854775807, 1e20, 2147483648),
     ),
+    ("SELECT id FROM survey.stars WHERE id IN (SELECT NULL FROM galaxies)", []),
+    (
+        "SELECT gid, x FROM galaxies FULL JOIN (SELECT id AS gid, 1 AS x FROM survey.stars) AS q USING (gid) ORDER BY gid",
+        [(1, 1), (2, 1), (3, 1)],
+    ),
+    (
+        "SELECT ra, dec FROM survey.stars GROUP BY ra, dec HAVING 1 = CONTAINS(POINT(ra, dec), CIRCLE(10, 20, 1))",
+        [(10.0, 20.0)],
+    ),
+    ("SELECT b.id FROM other.stars AS a JOIN survey.stars AS b ON DISTANCE(a.ra, a.dec, b.ra, b.dec) <= b.mag", [(1,)]),
+    (
+        "SELECT id FROM other.stars AS o WHERE EXISTS (SELECT 1 FROM survey.stars AS s WHERE DISTANCE(o.ra, o.dec, s.ra, s.dec) < 0.01)",
+        [(1,)],
+    ),
+    (
+        "SELECT COALESCE(NULL, NULL), CASE WHEN gid = 1 THEN NULL END, COALESCE(gid, NULL) FROM galaxies",
+        (None, None, 1),
+    ),
+    (
+        "SELECT s.id FROM survey.stars AS s LEFT JOIN other.stars AS o ON o.id = s.id AND 1 = CONTAINS(POINT(s.ra, s.dec), CIRCLE(10, 20, 1)) ORDER BY s.id",
+        [(1,), (2,), (3,)],
+    ),
+    ("SELECT MAX(q.m) AS top FROM (SELECT name, MAX(mag) AS m FROM survey.stars GROUP BY name) AS q", (6.5,)),
+    (
+        "SELECT is_star, COUNT(*) FROM survey.stars GROUP BY is_star ORDER BY is_star",
+        [(False, 1), (True, 1), (None, 1)],
+    ),
+    ("SELECT id FROM survey.stars WHERE ((((id = 1)) OR (id = 2)) AND NOT NOT (id <> 2))", [(1,)]),
+    (
+        "SELECT id - (2 - 1) AS a, 10 / (5 / 2) AS b, -(1 - 3) AS c, 2 * (3 + 4) AS d, 1 - -1 AS e FROM survey.stars WHERE id = 1",
+        [(0, 5, 2, 14, 2)],
+    ),
 ]

@@ -52,6 +52,8 @@ class Point:
     constant: tuple[float, float] | None = None
     source: Source | None = None
     """Table whose indexed position this is."""
+    array: exp.Expr | None = None
+    """The point itself, where it is a value and not made of two numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Disc:
     centre: Point
     radius: exp.Expr
     constant_radius: float | None = None
+    array: exp.Expr | None = None
+    """The circle itself, where it is a value and not made of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Context:
 
     filtered: frozenset[int] = frozenset()
     """Sources that conditions of their own cut down: these drive a join, the other side is looked up."""
+    local: frozenset[str] = frozenset()
+    """Printed names of the tables of this query, not of those around it."""
     inner: Callable[[Source], bool] | None = None
     """In ON of an outer join: whether a source is on the side that is looked up."""
 
@@ -104,7 +110,7 @@ class Lowerer:
             for common in with_.expressions:
                 self.query(common.this)
         if isinstance(node, exp.Select):
-            outer, self.context = self.context, Context(filtered=filtered_sources(node))
+            outer, self.context = self.context, Context(filtered_sources(node), local_aliases(node))
             self.select(node)
             self.context = outer
         elif isinstance(node, exp.SetOperation):
@@ -120,9 +126,10 @@ class Lowerer:
             self.join(join)
         for index, item in enumerate(node.expressions):
             self.item(item, index)
-        for clause in ("where", "having"):
-            if (part := node.args.get(clause)) is not None:
-                part.set("this", self.lower(part.this, is_filter=True))
+        if (where := node.args.get("where")) is not None:
+            where.set("this", self.lower(where.this, is_filter=True))
+        if (having := node.args.get("having")) is not None:  # no index serves it, and its columns are not grouped
+            having.set("this", self.lower(having.this))
         if (group := node.args.get("group")) is not None:
             group.set("expressions", [self.lower(term) for term in group.expressions])
         if (order := node.args.get("order")) is not None:
@@ -398,8 +405,8 @@ class Lowerer:
 
     def array(self, shape: Shape) -> exp.Expr:
         """Value of a shape as PostgreSQL keeps it."""
-        if isinstance(shape, Outline):
-            return shape.array
+        if shape.array is not None:
+            return clone(shape.array)
         if isinstance(shape, Point):
             return sky("point", shape.ra, shape.dec)
         return sky("circle", shape.centre.ra, shape.centre.dec, shape.radius)
@@ -460,8 +467,11 @@ class Lowerer:
         lowered = self.geometry_value(node, name) if name in GEOMETRY_FUNCTIONS else self.lower(node)
         if value.kind is Kind.POLYGON:
             return Outline(as_doubles(lowered, value))
-        centre = Point(element(as_doubles(lowered, value), 0), element(as_doubles(lowered, value), 1))
-        return centre if value.kind is Kind.POINT else Disc(centre, element(as_doubles(lowered, value), 2))
+        array = as_doubles(lowered, value)
+        ra, dec = element(array, 0), element(array, 1)
+        if value.kind is Kind.POINT:
+            return Point(ra, dec, array=array)
+        return Disc(Point(ra, dec), element(array, 2), array=array)
 
     def disc(self, node: exp.Expr) -> Disc:
         """CIRCLE(...)."""
@@ -617,6 +627,8 @@ class Lowerer:
         indexed = [p for p in (one, other) if (index := sky_index(p)) is not None and index.has_zones]
         if self.context.inner is not None:
             indexed = [p for p in indexed if p.source is not None and self.context.inner(p.source)]
+        needed = {id(source) for source in sources_of(limit)}  # a radius that varies must be known before the look-up
+        indexed = [p for p in indexed if id(p.source) not in needed]
         if not indexed:
             return None
         looked_up = max(reversed(indexed), key=self.lookup_rank)
@@ -628,11 +640,12 @@ class Lowerer:
             function, clone(looked_up.ra), clone(looked_up.dec), clone(around.ra), clone(around.dec), clone(limit)
         )
 
-    def lookup_rank(self, point: Point) -> tuple[bool, int]:
-        """Which side of a join is looked up: one without conditions of its own, then the larger."""
-        assert point.source is not None
-        table = point.source.table
-        return id(point.source) not in self.context.filtered, (table.nrows if table is not None else None) or 0
+    def lookup_rank(self, point: Point) -> tuple[bool, bool, int]:
+        """Which side of a join is looked up: a table of this query, without conditions of its own, then the larger."""
+        source = point.source
+        assert source is not None
+        nrows = source.table.nrows if source.table is not None else None
+        return source.alias in self.context.local, id(source) not in self.context.filtered, nrows or 0
 
 
 LEAVES: frozenset[type[exp.Expr]] = frozenset(
@@ -772,6 +785,12 @@ def sources_of(node: exp.Expr) -> list[Source]:
     if isinstance(node, exp.Column):
         return [node.meta["source"]] if "source" in node.meta else []
     return [source for child in children(node) for source in sources_of(child)]
+
+
+def local_aliases(select: exp.Select) -> frozenset[str]:
+    """List the printed names of the tables of a query."""
+    nodes = [select.args["from_"].this, *(join.this for join in select.args.get("joins") or ())]
+    return frozenset(alias for node in nodes for alias in aliases_of(node))
 
 
 def aliases_of(node: exp.Expr) -> frozenset[str]:

@@ -312,8 +312,11 @@ class Resolver:
             parts = {"RIGHT": parts_of_found(other), "FULL": (*parts_of_found(one), *parts_of_found(other))}.get(
                 side or "", parts_of_found(one)
             )
+            column = found_column(one)
+            if side == "FULL" and (common_type := unify(column.typed, found_column(other).typed)) is not None:
+                column = SourceColumn(column.name, column.physical, common_type)
             both.merged.pop(name.this.lower(), None)
-            both.merged[name.this.lower()] = Merged(found_column(one), parts)
+            both.merged[name.this.lower()] = Merged(column, parts)
             for source, column in (*parts_of_found(one), *parts_of_found(other)):
                 both.hidden.add((id(source), column.physical))
         on = conditions[0]
@@ -751,6 +754,8 @@ class Resolver:
         self.check_comparable(node.this, value, "IN")
         if not comparable(value, outputs[0].typed):
             self.fail(query, f"a {value.kind} cannot be compared with the subquery's {outputs[0].typed.kind}")
+        if outputs[0].typed.sql == UNKNOWN:
+            force_types(query.this, [settled(value).sql])
         return IS_TRUE
 
     def pattern(self, node: exp.Binary, place: Place) -> Typed:
@@ -777,7 +782,7 @@ class Resolver:
         outputs = self.query(node.this, place.scope)
         if len(outputs) != 1:
             self.fail(node, f"a subquery used as a value has one column; this one has {len(outputs)}")
-        return outputs[0].typed
+        return settled(outputs[0].typed)
 
     def aggregate(self, node: exp.AggFunc, place: Place) -> Typed:
         """COUNT, SUM, AVG, MIN, MAX."""
@@ -873,6 +878,8 @@ class Resolver:
             if len(node.expressions) != 2:
                 self.fail(node, f"NULLIF takes two arguments, found {len(node.expressions)}")
             values = [self.visit(item, place) for item in list(node.expressions)]
+            if values[0].kind is Kind.NULL:
+                self.fail(node, "NULLIF of NULL is NULL; leave it out")
             self.compare(node, node.expressions[0], values[0], node.expressions[1], values[1])
             return typed(values[0].field.type, settled(values[0]).sql, unit=values[0].field.unit)
         function = functions.FUNCTIONS.get(name)
