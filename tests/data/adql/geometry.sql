@@ -24,7 +24,7 @@ SELECT "a"."id" AS "id" FROM "survey"."stars" AS "a" LEFT JOIN "other"."stars_v2
 
 SELECT a.id FROM other.stars AS a JOIN survey.stars AS b ON DISTANCE(a.ra, a.dec, b.ra, b.dec) <= b.mag WHERE a.id = 3
 =>
-SELECT "a"."id" AS "id" FROM "other"."stars_v2" AS "a" JOIN "survey"."stars" AS "b" ON ("sky".near("b"."ra", "b"."dec", "a"."ra", "a"."dec", CAST("b"."mag" AS DOUBLE PRECISION)) AND "sky".distance("a"."ra", "a"."dec", "b"."ra", "b"."dec") <= CAST("b"."mag" AS DOUBLE PRECISION)) WHERE "a"."id" = 3
+SELECT "a"."id" AS "id" FROM "other"."stars_v2" AS "a" JOIN "survey"."stars" AS "b" ON ("sky".near("a"."ra", "a"."dec", "b"."ra", "b"."dec", CAST("b"."mag" AS DOUBLE PRECISION)) AND "sky".distance("a"."ra", "a"."dec", "b"."ra", "b"."dec") <= CAST("b"."mag" AS DOUBLE PRECISION)) WHERE "a"."id" = 3
 
 SELECT n FROM TAP_UPLOAD.mine AS m JOIN survey.stars AS s ON DISTANCE(POINT(m.ra, m.dec), POINT(s.ra, s.dec)) < 0.001
 =>
@@ -32,7 +32,7 @@ SELECT "m"."n" AS "n" FROM "pg_temp"."mine" AS "m" JOIN "survey"."stars" AS "s" 
 
 SELECT id FROM regions WHERE 1 = CONTAINS(POINT(10, 20), s_region) AND 1 = INTERSECTS(c, CIRCLE(1, 2, 3)) AND 1 = CONTAINS(p, CIRCLE(1, 2, 3))
 =>
-SELECT "regions"."id" AS "id" FROM "survey"."regions" AS "regions" WHERE ("sky".in_polygon(CAST(10 AS DOUBLE PRECISION), CAST(20 AS DOUBLE PRECISION), "regions"."s_region")) AND "sky".circles_meet("sky".circle("regions"."c"[1], "regions"."c"[2], "regions"."c"[3]), "sky".circle(CAST(1 AS DOUBLE PRECISION), CAST(2 AS DOUBLE PRECISION), CAST(3 AS DOUBLE PRECISION))) AND "sky".distance("regions"."p"[1], "regions"."p"[2], CAST(1 AS DOUBLE PRECISION), CAST(2 AS DOUBLE PRECISION)) <= CAST(3 AS DOUBLE PRECISION)
+SELECT "regions"."id" AS "id" FROM "survey"."regions" AS "regions" WHERE ("sky".in_polygon(CAST(10 AS DOUBLE PRECISION), CAST(20 AS DOUBLE PRECISION), "regions"."s_region")) AND "sky".circles_meet("regions"."c", "sky".circle(CAST(1 AS DOUBLE PRECISION), CAST(2 AS DOUBLE PRECISION), CAST(3 AS DOUBLE PRECISION))) AND "sky".distance("regions"."p"[1], "regions"."p"[2], CAST(1 AS DOUBLE PRECISION), CAST(2 AS DOUBLE PRECISION)) <= CAST(3 AS DOUBLE PRECISION)
 
 SELECT AREA(s_region), CENTROID(c), COORD1(p), COORD2(POINT(1, 2)), BOX(10, 20, 1, 2), POLYGON(p, POINT(1, 2), POINT(3, 4)) FROM regions
 =>

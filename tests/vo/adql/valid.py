@@ -231,7 +231,10 @@ VALID: list[tuple[str, object]] = [
         "SELECT ra, dec FROM survey.stars GROUP BY ra, dec HAVING 1 = CONTAINS(POINT(ra, dec), CIRCLE(10, 20, 1))",
         [(10.0, 20.0)],
     ),
-    ("SELECT b.id FROM other.stars AS a JOIN survey.stars AS b ON DISTANCE(a.ra, a.dec, b.ra, b.dec) <= b.mag", [(1,)]),
+    (
+        "SELECT b.id FROM other.stars AS a JOIN survey.stars AS b ON DISTANCE(a.ra, a.dec, b.ra, b.dec) <= b.mag ORDER BY b.id",
+        [(1,), (2,)],
+    ),
     (
         "SELECT id FROM other.stars AS o WHERE EXISTS (SELECT 1 FROM survey.stars AS s WHERE DISTANCE(o.ra, o.dec, s.ra, s.dec) < 0.01)",
         [(1,)],
@@ -244,7 +247,7 @@ VALID: list[tuple[str, object]] = [
         "SELECT s.id FROM survey.stars AS s LEFT JOIN other.stars AS o ON o.id = s.id AND 1 = CONTAINS(POINT(s.ra, s.dec), CIRCLE(10, 20, 1)) ORDER BY s.id",
         [(1,), (2,), (3,)],
     ),
-    ("SELECT MAX(q.m) AS top FROM (SELECT name, MAX(mag) AS m FROM survey.stars GROUP BY name) AS q", (6.5,)),
+    ("SELECT MAX(q.m) AS best FROM (SELECT name, MAX(mag) AS m FROM survey.stars GROUP BY name) AS q", (6.5,)),
     (
         "SELECT is_star, COUNT(*) FROM survey.stars GROUP BY is_star ORDER BY is_star",
         [(False, 1), (True, 1), (None, 1)],
