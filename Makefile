@@ -29,7 +29,7 @@ bench: $(VENV)/.dev ## measure, as ratios to the floor of the same run; writes b
 	@$(PY) -m bench $(BENCH)
 
 lint: $(VENV)/.dev ## check style and layout
-	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff check --no-cache .
 	@$(VENV)/bin/ruff format --check .
 
 type: $(VENV)/.dev ## check types

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+
 from tests.support.servers import HOME, Administrator, take_servers
 
 

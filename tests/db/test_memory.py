@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.db.support import MINUTE, engine_on
 
 from gateway.db.engine import CatalogEngine
+from tests.db.support import MINUTE, engine_on
 
 STATM = Path("/proc/self/statm")
 PAGE = 4096

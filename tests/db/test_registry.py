@@ -7,13 +7,13 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.db.support import MAKE_STARS, SURVEY, admin, column, execute_all, stars
 
 from gateway.db.registry import Registry, publish_statements, size_of, unpublish_statements, unquoted
 from gateway.db.roles import QUERY_ROLE
 from gateway.db.sql import identifier, literal
 from gateway.errors import BackendUnavailableError
 from gateway.vo.tableset import Datatype, ForeignKey, Schema, Table, Tableset, VOType, adql_identifier
+from tests.db.support import MAKE_STARS, SURVEY, admin, column, execute_all, stars
 
 
 @pytest.fixture

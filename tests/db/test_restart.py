@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.db.support import engine_on, rows, until
 
 from gateway.db.engine import CatalogEngine
 from gateway.embedded import take_lease
 from gateway.embedded.layout import Layout
 from gateway.errors import BackendUnavailableError
+from tests.db.support import engine_on, rows, until
 
 pytestmark = pytest.mark.slow
 

@@ -7,20 +7,6 @@ from uuid import uuid4
 import asyncpg
 import pyarrow as pa
 import pytest
-from tests.db.support import (
-    MAKE_STARS,
-    MINUTE,
-    SURVEY,
-    active,
-    admin,
-    batch,
-    column,
-    engine_on,
-    execute_all,
-    rows,
-    stars,
-    until,
-)
 
 from gateway.db.engine import CatalogEngine
 from gateway.db.registry import publish_statements
@@ -36,6 +22,20 @@ from gateway.errors import (
     UploadError,
 )
 from gateway.vo.tableset import SkyIndex, Table
+from tests.db.support import (
+    MAKE_STARS,
+    MINUTE,
+    SURVEY,
+    active,
+    admin,
+    batch,
+    column,
+    engine_on,
+    execute_all,
+    rows,
+    stars,
+    until,
+)
 
 # A set in FROM would be written to disk first; one in SELECT flows.
 ENDLESS = "SELECT count(*) FROM (SELECT generate_series(1, 10000000000)) AS s"

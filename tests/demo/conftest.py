@@ -1,6 +1,7 @@
 """Fixtures of the tests of the demo survey."""
 
 import pytest
+
 from tests.support.catalogs import Catalog
 
 

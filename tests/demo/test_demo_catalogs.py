@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.catalogs import Catalog, assert_same, given
 
 from gateway.demo.catalogs import demo_tables, ensure_demo, gaia_stars, hipparcos_stars
 from gateway.ingest.describe import read_description
 from gateway.ingest.progress import Progress
+from tests.support.catalogs import Catalog, assert_same, given
 
 
 def test_gaia_stars_are_those_of_the_catalog() -> None:

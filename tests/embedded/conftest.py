@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.keepers import end_everything
 
 from gateway.embedded import take_lease
+from tests.support.keepers import end_everything
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.keepers import end_everything, keeper_pid, postmaster_pid, sql, valkey, wait_until
 
 import gateway
 from gateway.embedded import binaries, identity, take_lease
 from gateway.embedded.layout import Layout
 from gateway.errors import BackendUnavailableError
+from tests.support.keepers import end_everything, keeper_pid, postmaster_pid, sql, valkey, wait_until
 
 NOBODY = 65534
 

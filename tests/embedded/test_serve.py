@@ -16,13 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
-from tests.support.keepers import is_alive, keeper_pid, server_pids, wait_until
 
 from gateway.embedded import take_lease
 from gateway.errors import UsageError
 from gateway.serve.claims import claim_home, listen, local_url, running_service
 from gateway.serve.environment import environment
 from gateway.settings import Settings
+from tests.support.keepers import is_alive, keeper_pid, server_pids, wait_until
 
 pytestmark = pytest.mark.server
 

@@ -12,6 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+
+from gateway.embedded import Lease, embedded_servers, take_lease
+from gateway.embedded.layout import SOCKET_PATH_MAX, Layout
+from gateway.errors import BackendUnavailableError
+from gateway.settings import Settings
 from tests.support.keepers import (
     is_alive,
     keeper_pid,
@@ -22,11 +27,6 @@ from tests.support.keepers import (
     valkey_pid,
     wait_until,
 )
-
-from gateway.embedded import Lease, embedded_servers, take_lease
-from gateway.embedded.layout import SOCKET_PATH_MAX, Layout
-from gateway.errors import BackendUnavailableError
-from gateway.settings import Settings
 
 HOLD = """
 import sys, signal

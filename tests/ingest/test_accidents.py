@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.catalogs import Catalog
 
 from gateway.errors import IngestError
+from tests.support.catalogs import Catalog
 
 CHILD = """
 import sys

@@ -9,10 +9,10 @@ import asyncpg
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.support.catalogs import assert_same
 
 from gateway.db.loading import PhysicalTable, copy_batches, sql_type
 from gateway.db.urls import DatabaseURL
+from tests.support.catalogs import assert_same
 
 instant = datetime.fromisoformat
 

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.catalogs import Catalog, assert_same
 
 from gateway.db.roles import QUERY_ROLE
 from gateway.db.urls import DatabaseURL
@@ -19,6 +18,7 @@ from gateway.errors import BackendUnavailableError, IngestError, NotFoundError
 from gateway.ingest.progress import Phase, Progress
 from gateway.ingest.tables import drop_table, ingest_table
 from gateway.vo.tableset import Column, Datatype, ForeignKey, VOType
+from tests.support.catalogs import Catalog, assert_same
 
 Write = Callable[..., Path]
 instant = datetime.fromisoformat

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
-from tests.support.catalogs import Catalog, assert_same, given
 
 from gateway.vo.tableset import Datatype, VOType
+from tests.support.catalogs import Catalog, assert_same, given
 
 
 def test_gaia_equals_its_file(catalog: Catalog) -> None:

@@ -2,10 +2,9 @@
 
 import sys
 
-from tests.jobs.conftest import WORKSHOP
-
 from gateway.jobs.worker import run
 from gateway.settings import Settings
+from tests.jobs.conftest import WORKSHOP
 
 if __name__ == "__main__":
     sys.exit(run(Settings(), WORKSHOP))

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from tests.jobs.work import allocate, fail, segfault
 
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError, ParameterError
 from gateway.jobs.models import Result
 from gateway.jobs.tasks import Work
 from gateway.storage.results import LocalResultStore
+from tests.jobs.work import allocate, fail, segfault
 
 
 @dataclass(frozen=True)

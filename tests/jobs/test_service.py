@@ -9,7 +9,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.jobs.conftest import ALICE, ANONYMOUS, BOB, add, claim_one, until
 
 from gateway.errors import (
     AuthenticationError,
@@ -30,6 +29,7 @@ from gateway.jobs.store import JobStore
 from gateway.services.access import Caller
 from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag, UploadedPart
+from tests.jobs.conftest import ALICE, ANONYMOUS, BOB, add, claim_one, until
 
 
 def bag(*items: tuple[str, str]) -> ParamBag:

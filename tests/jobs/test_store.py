@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from tests.jobs.conftest import LEASE, claim_one, phase_of, queued
 
 from gateway.errors import BackendUnavailableError, IllegalMoveError, NotFoundError
 from gateway.jobs.models import Claim, ErrorSummary, ErrorType, Result, RunState
 from gateway.jobs.phases import FINAL, MOVES, Phase
 from gateway.jobs.store import MAX_ATTEMPTS, MAX_LOSSES, GivenBack, JobStore, connect
+from tests.jobs.conftest import LEASE, claim_one, phase_of, queued
 
 ERROR = ErrorSummary("it broke", ErrorType.FATAL)
 SECOND = timedelta(seconds=1)

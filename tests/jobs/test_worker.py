@@ -10,7 +10,6 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.jobs.conftest import ALICE, BOB, Phase, add, ended, until, working
 
 from gateway.errors import NotFoundError
 from gateway.jobs.models import ErrorType, Job, RunState
@@ -21,6 +20,7 @@ from gateway.jobs.worker import Worker
 from gateway.settings import Settings
 from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag, UploadedPart
+from tests.jobs.conftest import ALICE, BOB, Phase, add, ended, until, working
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from tests.jobs.conftest import add, ended, until
 
 from gateway.jobs.models import Job, RunState
 from gateway.jobs.phases import Phase
@@ -16,6 +15,7 @@ from gateway.jobs.service import JobService
 from gateway.jobs.store import JobStore
 from gateway.serve.environment import environment
 from gateway.settings import Settings
+from tests.jobs.conftest import add, ended, until
 
 
 @asynccontextmanager

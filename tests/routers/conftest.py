@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
-from gateway.ingest.tables import ingest_table
 
+from gateway.ingest.tables import ingest_table
 from gateway.main import create_app
 from gateway.settings import Settings
 

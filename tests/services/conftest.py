@@ -2,10 +2,10 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from tests.db.support import admin
-from tests.services.support import make_survey, service_on
 
 from gateway.services.queries import QueryService
+from tests.db.support import admin
+from tests.services.support import make_survey, service_on
 
 
 @pytest.fixture

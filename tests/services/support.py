@@ -8,7 +8,6 @@ from typing import Any
 
 import asyncpg
 import pyarrow as pa
-from tests.db.support import MAKE_STARS, SURVEY, column, engine_on, execute_all, stars
 
 from gateway.db.registry import Registry, publish_statements
 from gateway.services.access import ANONYMOUS
@@ -18,6 +17,7 @@ from gateway.vo.dali import UploadedPart
 from gateway.vo.formats.base import Info
 from gateway.vo.tableset import Table
 from gateway.vo.tap import TapRequest, UploadRef
+from tests.db.support import MAKE_STARS, SURVEY, column, engine_on, execute_all, stars
 
 LIMITS: Mapping[str, Any] = {
     "maxrec_default": 1_000_000,

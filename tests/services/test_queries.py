@@ -5,14 +5,14 @@ from pathlib import Path
 import asyncpg
 import pyarrow as pa
 import pytest
-from tests.db.support import active, until
-from tests.services.support import BIG, SLOW, read, rows, service_on
 
 from gateway.errors import NotSupportedError, OverloadedError, ParameterError, QueryError, TimeLimitError, UploadError
 from gateway.services.access import ANONYMOUS
 from gateway.services.queries import QueryService
 from gateway.vo.formats.base import Complete, Overflow
 from gateway.vo.tap import TapRequest, UploadRef
+from tests.db.support import active, until
+from tests.services.support import BIG, SLOW, read, rows, service_on
 
 
 async def ending(service: QueryService, query: str, maxrec: int | None) -> tuple[int, object]:

@@ -5,8 +5,6 @@ import asyncpg
 import pyarrow.parquet as pq
 import pytest
 from astropy.io.votable import parse
-from tests.db.support import active, until
-from tests.services.support import BIG
 
 from gateway.services.access import ANONYMOUS
 from gateway.services.queries import QueryService
@@ -14,6 +12,8 @@ from gateway.services.serialise import serialise
 from gateway.vo.formats import CSV, PARQUET, TABLEDATA, VOTABLE, Format
 from gateway.vo.formats.base import TruncatedError
 from gateway.vo.tap import TapRequest
+from tests.db.support import active, until
+from tests.services.support import BIG
 
 LATE_ERROR = "SELECT id, id + 1 AS a, id + 2 AS b, 1 / (299000 - id) AS x FROM survey.big"
 

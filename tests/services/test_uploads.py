@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 from astropy.io.votable import from_table
 from astropy.table import Table as AstropyTable
-from tests.db.support import column
-from tests.services.support import read, rows, upload
 
 from gateway.errors import QueryError, UploadError
 from gateway.services.access import ANONYMOUS
@@ -15,6 +13,8 @@ from gateway.services.uploads import position_columns, read_upload, with_distinc
 from gateway.vo.dali import UploadedPart
 from gateway.vo.tableset import Datatype
 from gateway.vo.tap import TapRequest, UploadRef
+from tests.db.support import column
+from tests.services.support import read, rows, upload
 
 NO_LIMITS = {"max_bytes": 2**20, "max_rows": 1000, "max_columns": 10}
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sky import judge
 
 from gateway.sky.index import (
     MAX_RANGES,
@@ -17,6 +16,7 @@ from gateway.sky.index import (
     order29,
 )
 from gateway.vo.regions import Circle, Polygon, Range
+from tests.sky import judge
 
 RNG = np.random.default_rng(7)
 INDEX = HealpixIndex()

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.sky import judge
 
 from gateway.sky.index import HealpixIndex, order29
 from gateway.vo.adql import translate
 from gateway.vo.tableset import Column, Datatype, Field, Schema, SkyIndex, Table, Tableset, VOType
+from tests.sky import judge
 
 LONG, DOUBLE = VOType(Datatype.LONG), VOType(Datatype.DOUBLE)
 INDEX = HealpixIndex()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tests.sky import judge
 
 RIM = 1e-9  # degrees: nearer to a rim than this, either answer is right

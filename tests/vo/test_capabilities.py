@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 from lxml import etree
-from tests.support.xsd import is_valid
 
 from gateway.vo import formats
 from gateway.vo.capabilities import UPLOAD_HTTP, UPLOAD_INLINE, TapCapabilities, TapLimits, tap_capabilities
+from tests.support.xsd import is_valid
 
 LIMITS = TapLimits(
     maxrec_default=100_000,

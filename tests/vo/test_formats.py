@@ -4,12 +4,12 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.every_type import FIELDS, VALUES, astropy_table, batch, every_type, field, header, write
 
 from gateway.errors import ParameterError, ServiceError
 from gateway.vo.formats import CSV, FORMATS, PARQUET, TABLEDATA, TSV, VOTABLE, find
 from gateway.vo.formats.base import Broken, Info, Overflow, TruncatedError, arrow_schema, arrow_type
 from gateway.vo.tableset import Datatype, VOType
+from tests.support.every_type import FIELDS, VALUES, astropy_table, batch, every_type, field, header, write
 
 BINARY2_TYPE = "application/x-votable+xml;serialization=BINARY2"
 TABLEDATA_TYPE = "application/x-votable+xml;serialization=TABLEDATA"

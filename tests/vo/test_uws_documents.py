@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 from lxml import etree
-from tests.support.xsd import is_valid
 
 from gateway.vo import uws
 from gateway.vo.uws import ErrorDocument, JobDocument, JobReference, ParameterDocument, ResultDocument
+from tests.support.xsd import is_valid
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=dt.UTC)
 UWS = "{http://www.ivoa.net/xml/UWS/v1.0}"

@@ -4,11 +4,11 @@ import time
 
 import pytest
 from lxml import etree
-from tests.support.every_type import FIELDS
-from tests.support.xsd import is_valid
 
 from gateway.vo import vosi
 from gateway.vo.tableset import Column, Datatype, Field, ForeignKey, Schema, Table, Tableset, VOType
+from tests.support.every_type import FIELDS
+from tests.support.xsd import is_valid
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"

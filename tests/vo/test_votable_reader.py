@@ -15,7 +15,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.every_type import FIELDS, VALUES, batch, every_type, field, header, write
 
 from gateway.errors import UploadError
 from gateway.vo.formats import TABLEDATA, VOTABLE
@@ -23,6 +22,7 @@ from gateway.vo.formats.base import Broken, Info, Overflow
 from gateway.vo.tableset import Datatype, VOType
 from gateway.vo.votable import error_document
 from gateway.vo.votable.reader import ReaderLimits, VOTableReader
+from tests.support.every_type import FIELDS, VALUES, batch, every_type, field, header, write
 
 CATALOGS = Path(__file__).parents[3] / "shared" / "data" / "catalogs"
 

@@ -9,6 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+
+from gateway.errors import ServiceError
+from gateway.vo.formats import TABLEDATA, VOTABLE
+from gateway.vo.formats.base import Broken, Complete, Info, Overflow
+from gateway.vo.votable import error_document
+from gateway.vo.votable.base64 import Base64Encoder
+from gateway.vo.votable.document import NAMESPACE, field_ids
 from tests.support.every_type import (
     FIELDS,
     NOT_FOR_ASTROPY,
@@ -24,13 +31,6 @@ from tests.support.every_type import (
     without,
     write,
 )
-
-from gateway.errors import ServiceError
-from gateway.vo.formats import TABLEDATA, VOTABLE
-from gateway.vo.formats.base import Broken, Complete, Info, Overflow
-from gateway.vo.votable import error_document
-from gateway.vo.votable.base64 import Base64Encoder
-from gateway.vo.votable.document import NAMESPACE, field_ids
 
 BOTH = pytest.mark.parametrize("format_", [VOTABLE, TABLEDATA], ids=lambda format_: format_.key)
 V = f"{{{NAMESPACE}}}"

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 import pytest
+
 from tests.support.servers import Administrator
 from tests.vo.adql import tables
 

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.vo.adql.tables import TABLES, FixedIndex
 
 from gateway.vo.adql import translate
+from tests.vo.adql.tables import TABLES, FixedIndex
 
 FOLDER = Path(__file__).parents[2] / "data" / "adql"
 

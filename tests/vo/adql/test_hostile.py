@@ -6,13 +6,13 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.vo.adql.tables import STARS, TABLES, FixedIndex, column
 
 from gateway.errors import QueryError
 from gateway.vo.adql import functions, parse, translate, translate_unresolved
 from gateway.vo.adql.lexer import MAX_DEPTH, MAX_LENGTH, MAX_TOKENS
 from gateway.vo.adql.parser import FUNCTION_WORDS, MAX_HEIGHT, MAX_TABLES
 from gateway.vo.tableset import INTEGER_DATATYPES, Datatype, Schema, Table, Tableset
+from tests.vo.adql.tables import STARS, TABLES, FixedIndex, column
 
 INDEX = FixedIndex()
 

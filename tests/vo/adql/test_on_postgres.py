@@ -2,12 +2,12 @@
 
 import pyarrow as pa
 import pytest
-from tests.vo.adql.tables import TABLES
-from tests.vo.adql.valid import VALID
 
 from gateway.sky.index import HealpixIndex
 from gateway.vo.adql import translate
 from gateway.vo.tableset import Datatype, Field
+from tests.vo.adql.tables import TABLES
+from tests.vo.adql.valid import VALID
 
 INDEX = HealpixIndex(max_ranges=1)
 

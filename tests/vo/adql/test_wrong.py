@@ -1,10 +1,10 @@
 """Queries that are wrong: each error tells the place, what was found and what would be right."""
 
 import pytest
-from tests.vo.adql.tables import TABLES
 
 from gateway.errors import QueryError
 from gateway.vo.adql import parse, translate
+from tests.vo.adql.tables import TABLES
 
 # (query, line, column, part of the message)
 SYNTAX = [
