@@ -14,11 +14,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.common import Result, alternately
+from bench.common import Result, alternately, catalog
 from gateway.db.loading import SIGNATURE, TRAILER, CopyEncoder, PhysicalTable, joined, slices, sql_type
 from gateway.db.urls import DatabaseURL
 from gateway.errors import NotFoundError
@@ -27,29 +26,6 @@ from gateway.ingest.tables import drop_table, ingest_table
 ROWS = 1_000_000
 ROUNDS = 5
 WANTED = 0.4
-
-
-def catalog(rows: int) -> pa.Table:
-    """Ten columns as surveys have them, always the same: numbers of all widths, nulls, a flag, short text."""
-    random = np.random.default_rng(20260101)
-
-    def holes(share: float) -> np.ndarray:
-        return random.random(rows) < share
-
-    return pa.table(
-        {
-            "source_id": random.integers(1, 2**62, rows),
-            "ra": random.uniform(0, 360, rows),
-            "dec": np.degrees(np.arcsin(random.uniform(-1, 1, rows))),
-            "parallax": pa.array(random.exponential(1, rows), mask=holes(0.1)),
-            "mag_g": random.normal(18, 2, rows).astype("f4"),
-            "mag_r": pa.array(random.normal(17, 2, rows).astype("f4"), mask=holes(0.2)),
-            "n_obs": random.integers(1, 500, rows).astype("i4"),
-            "quality": random.integers(0, 100, rows).astype("i2"),
-            "is_variable": holes(0.05),
-            "name": pa.array([f"J{number:09d}" for number in random.integers(0, 10**9, rows)]),
-        }
-    )
 
 
 def run(server_url: str) -> list[Result]:

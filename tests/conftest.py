@@ -6,8 +6,14 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.servers import HOME, Administrator, take_servers
+
+# The same examples every time: a run that fails must fail again. To hunt for new ones: --hypothesis-profile=hunt
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.register_profile("hunt", print_blob=True)
+settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:

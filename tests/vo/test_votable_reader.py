@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import UploadError
@@ -493,6 +493,8 @@ def test_base64_may_have_white_space_anywhere():
         ("<VOTABLE><RESOURCE/></VOTABLE>", "holds no TABLE"),
         (error_document("quota used up").decode().partition("\n")[2], "no table but an error: quota used up"),
         (votable(""), "the table has no FIELD"),
+        ('<VOTABLE version="1.4"><RESOURCE><FIELD name="a"/></RESOURCE></VOTABLE>', "line 1: a FIELD stands outside of a TABLE"),
+        ('<VOTABLE version="1.4"><RESOURCE><DATA/></RESOURCE></VOTABLE>', "line 1: a DATA stands outside of a TABLE"),
         (votable("<DATA><TABLEDATA/></DATA>"), "the table has no FIELD"),
         (votable('<FIELD datatype="int"/>'), "FIELD number 1 has no name"),
         (votable('<FIELD name="a"/>'), "column a: None is not a datatype of VOTable; use one of boolean, bit"),
@@ -633,6 +635,7 @@ def test_many_columns_are_read():
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10_000), st.binary(max_size=6), st.sampled_from([VOTABLE, TABLEDATA]))
+@example(332, b"  ", VOTABLE)  # TABLE's own tag gone: its FIELDs stand nowhere
 def test_any_damage_is_an_upload_error_or_harmless(place, damage, format_):
     document = write(format_, header(), [every_type()])
     place %= len(document)

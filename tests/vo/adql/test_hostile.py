@@ -337,11 +337,11 @@ LARGE = {
 @pytest.mark.parametrize("query", LARGE.values(), ids=LARGE)
 def test_what_is_too_large_is_refused_within_100_ms(query) -> None:
     best = 10.0
-    for _ in range(3):  # the machine may be busy with other tests
-        started = time.perf_counter()
+    for _ in range(3):
+        started = time.process_time()  # the machine may be busy with other tests
         with pytest.raises(QueryError):
             translate(query, TABLES, index=INDEX)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert best < 0.1
 
 

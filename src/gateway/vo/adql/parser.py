@@ -835,14 +835,14 @@ class Parser:
         parts = [self.name("a name")]
         while self.accept("."):
             parts.append(self.name("a name after '.'"))
+            if len(parts) > 4:
+                raise self.source.error("a column's name has at most four parts", token.start)
         if self.keys[self.place] == "(":
             if len(parts) > 1:
                 self.fail_at(self.place, "a function's name has no qualifier")
             if token.kind is Kind.QUOTED:
                 self.fail_at(self.place - 1, "a function's name stands without quotes")
             return self.call(token.text, token)
-        if len(parts) > 4:
-            raise self.source.error("a column's name has at most four parts", token.start)
         self.height = 1
         node = exp.Column(**dict(zip(("this", "table", "db", "catalog"), reversed(parts), strict=False)))
         return self.at(node, token)

@@ -221,6 +221,8 @@ class Document:
                 self._has_data = True
                 if not self.specs:
                     raise UploadError("the table has no FIELD")
+            case _, "FIELD" | "DATA":
+                raise UploadError(f"line {self._parser.CurrentLineNumber}: a {local} stands outside of a TABLE")
             case "DATA", "TABLEDATA":
                 self._change(Mode.TABLEDATA)
             case "DATA", "FITS":
