@@ -491,6 +491,9 @@ def test_base64_may_have_white_space_anywhere():
         ('<x:y xmlns:x="urn:z"/>', "not a VOTable: its root element is 'urn:z y'"),
         ("<VOTABLE/>", "holds no TABLE"),
         ("<VOTABLE><RESOURCE/></VOTABLE>", "holds no TABLE"),
+        ("<?xml version='1.0' encoding='aTF-8'?><VOTABLE/>", "encoding cannot be read here; send it as UTF-8"),
+        ("<?xml version='1.0' encoding='shift_jis'?><VOTABLE/>", "encoding cannot be read here; send it as UTF-8"),
+        ("<?xml version='1.0' encoding='base64'?><VOTABLE/>", "encoding cannot be read here; send it as UTF-8"),
         (error_document("quota used up").decode().partition("\n")[2], "no table but an error: quota used up"),
         (votable(""), "the table has no FIELD"),
         ('<VOTABLE version="1.4"><RESOURCE><FIELD name="a"/></RESOURCE></VOTABLE>', "line 1: a FIELD stands outside of a TABLE"),
@@ -635,6 +638,7 @@ def test_many_columns_are_read():
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10_000), st.binary(max_size=6), st.sampled_from([VOTABLE, TABLEDATA]))
+@example(30, b"a", VOTABLE)  # encoding="aTF-8"
 @example(332, b"  ", VOTABLE)  # TABLE's own tag gone: its FIELDs stand nowhere
 def test_any_damage_is_an_upload_error_or_harmless(place, damage, format_):
     document = write(format_, header(), [every_type()])

@@ -122,6 +122,10 @@ class Document:
             raise UploadError(
                 f"the VOTable is not well-formed XML: {reason}, line {e.lineno}, column {e.offset + 1}"
             ) from e
+        except (LookupError, ValueError) as e:
+            if self._path:
+                raise
+            raise UploadError("the VOTable's encoding cannot be read here; send it as UTF-8") from e
         if is_final and self.mode is not Mode.AFTER:
             raise UploadError("the VOTable ends in the middle of its table")
 
