@@ -11,7 +11,6 @@ import pytest
 from gateway.db.engine import CatalogEngine
 from gateway.db.registry import publish_statements
 from gateway.db.sessions import RowStream
-from gateway.db.urls import DatabaseURL
 from gateway.errors import (
     BackendUnavailableError,
     GatewayError,
@@ -36,6 +35,7 @@ from tests.db.support import (
     stars,
     until,
 )
+from tests.support.servers import as_user
 
 # A set in FROM would be written to disk first; one in SELECT flows.
 ENDLESS = "SELECT count(*) FROM (SELECT generate_series(1, 10000000000)) AS s"
@@ -435,8 +435,7 @@ async def test_a_user_without_the_right_to_limit_temporary_files_can_query(
 ) -> None:
     user = f"user_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {user} LOGIN")
-    parsed = DatabaseURL.parse(database_url)
-    async with engine_on(DatabaseURL(f"{user}@", parsed.database, parsed.options).libpq(), role=None) as engine:
+    async with engine_on(as_user(database_url, user), role=None) as engine:
         found = await rows(engine, "SELECT current_user AS a, current_setting('temp_file_limit') AS b")
     assert found == [{"a": user, "b": "-1"}]
     await owner.execute(f"DROP ROLE {user}")

@@ -10,6 +10,7 @@ from gateway.db import migrate
 from gateway.db.roles import QUERY_ROLE
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError
+from tests.support.servers import as_user
 
 CHAINS = (migrate.CONTROL, migrate.CATALOG)
 
@@ -80,6 +81,7 @@ async def test_changed_functions_are_installed_without_a_revision(empty_database
     await connection.close()
 
 
+@pytest.mark.usefixtures("database_template")  # the role exists: an administrator made it
 async def test_an_owner_without_superuser_rights_can_migrate(empty_database_url: str) -> None:
     user, url = await make_user(empty_database_url, "CREATEROLE")
     server = await asyncpg.connect(empty_database_url)
@@ -121,7 +123,7 @@ async def make_user(url: str, attributes: str = "") -> tuple[str, str]:
     parsed = DatabaseURL.parse(url)
     await server.execute(f"CREATE ROLE {user} LOGIN {attributes}; GRANT CREATE ON DATABASE {parsed.database} TO {user}")
     await server.close()
-    return user, DatabaseURL(f"{user}@", parsed.database, parsed.options).libpq()
+    return user, as_user(url, user)
 
 
 async def drop_user(server: asyncpg.Connection, user: str) -> None:

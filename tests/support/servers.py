@@ -36,6 +36,12 @@ def on_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{quote(name)}"))
 
 
+def as_user(url: str, user: str) -> str:
+    """The same database's URL for another user, who needs no password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc.rpartition('@')[2]}"))
+
+
 def migrations_digest() -> str:
     """A name for the present migrations: changes when anything that makes the schema does."""
     digest = hashlib.sha256()
