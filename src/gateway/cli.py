@@ -130,11 +130,11 @@ def demo(host: HostOption = None, port: PortOption = None) -> None:
 @app.command()
 def migrate() -> None:
     """Bring the databases to this version's schema; safe to run again and at once from several places."""
-    from gateway.db import migrate as migrating
+    from gateway.serve import migrate as bring_up_to_date
 
     with _databases() as settings:
         started = time.monotonic()
-        migrating.upgrade(control_url=_secret(settings.database_url), catalog_url=_admin_url(settings))
+        bring_up_to_date(settings)
         err.print(f"The databases are at the schema of version {__version__} ({time.monotonic() - started:.1f} s).")
 
 
@@ -356,9 +356,9 @@ def _databases(*, migrated: bool = False) -> Iterator[Settings]:
     )
     with embedded_servers(settings) as resolved:
         if migrated:
-            from gateway.db import migrate as migrating
+            from gateway.serve import migrate as bring_up_to_date
 
-            migrating.upgrade(control_url=_secret(resolved.database_url), catalog_url=_admin_url(resolved))
+            bring_up_to_date(resolved)
         yield resolved
 
 

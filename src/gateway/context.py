@@ -14,7 +14,6 @@ from gateway import __version__
 from gateway.children import ChildPool, ChildSettings
 from gateway.db.engine import CatalogEngine
 from gateway.db.registry import Registry
-from gateway.db.roles import QUERY_ROLE
 from gateway.errors import NotSupportedError
 from gateway.jobs.files import fetch_uploads
 from gateway.jobs.models import Job
@@ -111,7 +110,6 @@ async def open_queries(
         patience=settings.slot_patience,
         work_mem=settings.query_memory,
         temp_file_limit=settings.query_temp_limit,
-        role=None if urls.catalog else QUERY_ROLE,
     )
     registry = Registry(urls.catalog or urls.catalog_admin)
     async with AsyncExitStack() as stack:

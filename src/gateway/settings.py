@@ -50,7 +50,7 @@ class Urls:
 
     control: str
     catalog: str | None
-    """Catalog as a user who is restricted itself; ``None``: reach it as the administrator and become the query role."""
+    """Catalog as a user who may become the query role and nothing else; ``None``: reach it as the administrator."""
     catalog_admin: str
     redis: str
 

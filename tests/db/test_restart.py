@@ -32,7 +32,7 @@ async def test_queries_fail_clearly_during_a_restart_and_work_after_it(home: Pat
     lease = await asyncio.to_thread(take_lease, home, valkey=False, durable=False, grace=0.5)
     try:
         assert lease.servers.database_url is not None
-        async with engine_on(lease.servers.database_url, role=None) as engine:
+        async with engine_on(lease.servers.database_url, role="postgres") as engine:
             assert await rows(engine, "SELECT 1 AS a") == [{"a": 1}]
             running = asyncio.create_task(rows(engine, ENDLESS))
             await asyncio.sleep(0.3)

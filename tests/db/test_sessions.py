@@ -8,9 +8,12 @@ import asyncpg
 import pyarrow as pa
 import pytest
 
+from gateway.db.connections import Database
 from gateway.db.engine import CatalogEngine
 from gateway.db.registry import publish_statements
+from gateway.db.roles import QUERY_ROLE
 from gateway.db.sessions import RowStream
+from gateway.db.urls import DatabaseURL
 from gateway.errors import (
     BackendUnavailableError,
     GatewayError,
@@ -435,7 +438,24 @@ async def test_a_user_without_the_right_to_limit_temporary_files_can_query(
 ) -> None:
     user = f"user_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {user} LOGIN")
-    async with engine_on(as_user(database_url, user), role=None) as engine:
+    async with engine_on(as_user(database_url, user), role=user) as engine:
         found = await rows(engine, "SELECT current_user AS a, current_setting('temp_file_limit') AS b")
     assert found == [{"a": user, "b": "-1"}]
     await owner.execute(f"DROP ROLE {user}")
+
+
+async def test_many_that_log_in_and_leave_at_once_harm_nobody(database_url: str, owner: asyncpg.Connection) -> None:
+    database = Database(DatabaseURL.parse(database_url).with_application_name("gw:crowd"), role=QUERY_ROLE)
+
+    def come_and_go() -> None:
+        for _ in range(40):
+            database.connect().close()
+
+    await asyncio.gather(*(asyncio.to_thread(come_and_go) for _ in range(6)))
+    database.close()
+    still_there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'gw:crowd'"
+
+    async def none_left() -> bool:
+        return await owner.fetchval(still_there) == 0
+
+    await until(none_left)

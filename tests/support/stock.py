@@ -69,7 +69,7 @@ def wait_until_open(port: int, patience_s: float = 30) -> None:
 
 def main() -> int:
     folder, *command = sys.argv[1:]
-    with stock_server(Path(folder)) as url:
+    with stock_server(Path(folder).resolve()) as url:
         return subprocess.run(command, env=os.environ | {"GATEWAY_TEST_DATABASE_SERVER": url}, check=False).returncode
 
 

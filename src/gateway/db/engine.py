@@ -48,7 +48,7 @@ class CatalogEngine:
     work_mem, temp_file_limit
         Limits of one query as PostgreSQL spells them; the second where the role may set it.
     role
-        Query role; ``None`` if the user of `url` is restricted itself.
+        Role that every session takes on.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CatalogEngine:
         patience: timedelta = timedelta(seconds=5),
         work_mem: str = "64MB",
         temp_file_limit: str | None = "4GB",
-        role: str | None = QUERY_ROLE,
+        role: str = QUERY_ROLE,
     ) -> None:
         self._database = Database(DatabaseURL.parse(url).with_application_name("gw:idle"), role=role)
         self._size = size
@@ -138,8 +138,8 @@ class CatalogEngine:
         try:
             connection = await asyncio.shield(begin)
         except asyncio.CancelledError:
-            # The thread cannot be stopped: take what it brings and put it away.
-            _ = self._soon(self._put_away(begin))
+            # The thread cannot be stopped: take what it brings and put it away, and keep the slot until then.
+            await asyncio.shield(self._soon(self._put_away(begin)))
             raise
         except adbc.Error as e:
             if is_unreachable(e):

@@ -21,7 +21,7 @@ import asyncpg
 import structlog
 
 from gateway.db.faults import is_unreachable
-from gateway.db.roles import QUERY_ROLE, ROLE_STATEMENTS, role_instructions
+from gateway.db.roles import QUERY_ROLE, ROLE_STATEMENTS, membership_instructions, role_instructions
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError, GatewayError
 
@@ -100,13 +100,16 @@ CONTROL = Chain("control", "gateway", "CONTROL", ("gateway.db.schema.jobs",))
 CATALOG = Chain("catalog", "tap_schema", "CATALOG", ("gateway.db.schema.tap_schema",))
 
 
-def upgrade(*, control_url: str, catalog_url: str) -> None:
+def upgrade(*, control_url: str, catalog_url: str, query_url: str | None = None) -> None:
     """Migrate both databases to the newest revision; quick when they are there already.
 
     Parameters
     ----------
     control_url, catalog_url
         Addresses with the owner's rights, as ``psql`` takes them; may be the same.
+    query_url
+        Address under which queries reach the catalog, if it is another one: its user must be able to become the
+        query role.
 
     Raises
     ------
@@ -115,14 +118,18 @@ def upgrade(*, control_url: str, catalog_url: str) -> None:
     BackendUnavailableError
         A database does not answer.
     """
-    asyncio.run(upgrade_async(control_url=control_url, catalog_url=catalog_url))
+    asyncio.run(upgrade_async(control_url=control_url, catalog_url=catalog_url, query_url=query_url))
 
 
-async def upgrade_async(*, control_url: str, catalog_url: str) -> None:
+async def upgrade_async(*, control_url: str, catalog_url: str, query_url: str | None = None) -> None:
     """Do what `upgrade` does, inside a running event loop."""
     for chain, url in ((CONTROL, control_url), (CATALOG, catalog_url)):
         if not await _is_current(chain, url):
             await _run(chain, url, _upgrade)
+    if query_url is not None:
+        async with _probe(query_url) as connection:
+            await _refuse_unfit(connection, query_url)
+            await _refuse_without_role(connection)
 
 
 def current(*, control_url: str, catalog_url: str) -> dict[str, str | None]:
@@ -244,6 +251,14 @@ async def _refuse_unfit(connection: asyncpg.Connection, url: str) -> None:
             "limits between statements; connect to PostgreSQL itself, or set the pooler to session mode "
             "(PgBouncer: pool_mode=session)"
         )
+
+
+async def _refuse_without_role(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.execute(f"SET ROLE {QUERY_ROLE}")
+        await connection.fetchval("SELECT version FROM tap_schema.version")
+    except asyncpg.PostgresError as e:
+        raise MigrationError(membership_instructions(str(e))) from e
 
 
 async def _is_behind_transaction_pooler(connection: asyncpg.Connection, url: str) -> bool:

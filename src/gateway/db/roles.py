@@ -54,3 +54,12 @@ def role_instructions() -> str:
         f"this user may not create the role {QUERY_ROLE!r}, under which queries run; let an administrator run: "
         f"CREATE ROLE {QUERY_ROLE} NOLOGIN; GRANT {QUERY_ROLE} TO <this user>; and migrate again"
     )
+
+
+def membership_instructions(fault: str) -> str:
+    """Tell what an administrator has to do for a user under which queries shall reach the catalog."""
+    return (
+        f"the user of GATEWAY_CATALOG_URL cannot query as the role {QUERY_ROLE!r} ({fault}): let an administrator run "
+        f"GRANT {QUERY_ROLE} TO <that user>, and see that GATEWAY_CATALOG_ADMIN_URL names the same database, or the "
+        "primary of this replica"
+    )

@@ -19,7 +19,7 @@ from gateway.serve.progress import Progress
 from gateway.serve.supervisor import Supervisor
 from gateway.settings import Settings
 
-__all__ = ["running_service", "serve"]
+__all__ = ["migrate", "running_service", "serve"]
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2
@@ -145,13 +145,11 @@ class Service:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the databases to this version's schema."""
+    """Bring the databases to this version's schema; every URL is set."""
     from gateway.db import migrate as migrating
 
-    assert settings.database_url is not None
-    control = settings.database_url.get_secret_value()
-    admin = settings.catalog_admin_url
-    migrating.upgrade(control_url=control, catalog_url=admin.get_secret_value() if admin else control)
+    urls = settings.urls()
+    migrating.upgrade(control_url=urls.control, catalog_url=urls.catalog_admin, query_url=urls.catalog)
 
 
 @contextmanager
