@@ -171,8 +171,15 @@ def did_you_mean(name: str, known: Iterable[str], spell: Callable[[str], str] = 
     by_lower = {text.lower(): spell(text) for text in known}
     if name.lower() in by_lower:
         return f"; did you mean {by_lower[name.lower()]}?"
-    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    close = closest(name.lower(), by_lower)
     return f"; did you mean {' or '.join(by_lower[text] for text in close)}?" if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> list[str]:
+    """Give up to three names that may have been meant: the closest, and others only if they are nearly as close."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    ratios = [difflib.SequenceMatcher(None, text, name).ratio() for text in close]
+    return [text for text, ratio in zip(close, ratios, strict=True) if ratio > ratios[0] - 0.15]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +216,7 @@ class Catalog:
         tables = [table for group in self.by_name.values() for table in group]
         known = {table.name.lower(): table.qualified_name for table in tables}
         known |= {f"{table.schema}.{table.name}".lower(): table.qualified_name for table in tables}
-        close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+        close = closest(name.lower(), known)
         shown = list(dict.fromkeys(known[text] for text in close))
         return f"; did you mean {' or '.join(shown)}?" if shown else "; TAP_SCHEMA.tables lists what there is"
 
