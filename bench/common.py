@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+
+from gateway.embedded.binaries import postgres_programs
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def psql(server_url: str, *commands: str) -> None:
+    """Run commands with PostgreSQL's own client; what it prints goes nowhere."""
+    words = [word for command in commands for word in ("-c", command)]
+    subprocess.run([postgres_programs() / "psql", server_url, "-qX", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def catalog(rows: int) -> pa.Table:

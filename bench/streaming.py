@@ -24,8 +24,7 @@ from urllib.parse import urlencode
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.common import Result, alternately, catalog, seconds
-from gateway.embedded.binaries import postgres_programs
+from bench.common import Result, alternately, catalog, psql, seconds
 from gateway.errors import NotFoundError
 from gateway.ingest.tables import drop_table, ingest_table
 
@@ -59,7 +58,7 @@ def run(server_url: str) -> list[Result]:
                     ROWS / value,
                     ROWS / floor,
                     "rows/s",
-                    remark=f"floor: psql COPY to {copied} of the same rows, to nowhere",
+                    remark=f"psql COPY to {copied} of the same rows, to nowhere",
                 )
             )
     return results
@@ -130,5 +129,4 @@ def copying(server_url: str, query: str, form: str) -> Callable[[], float]:
 
 
 def copy(server_url: str, query: str, form: str) -> None:
-    statement = f"COPY ({query}) TO STDOUT (FORMAT {form})"
-    subprocess.run([postgres_programs() / "psql", server_url, "-qXc", statement], check=True, stdout=subprocess.DEVNULL)
+    psql(server_url, f"COPY ({query}) TO STDOUT (FORMAT {form})")

@@ -130,7 +130,7 @@ class Sorter:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Give all rows back in order, once."""
         if self._spill is None:
-            yield from self._sorted_run(BLOCK_BYTES)
+            yield from self._sorted_run()
             return
         if self._held:
             self._spill_run()
@@ -142,27 +142,29 @@ class Sorter:
         if self._spill is not None:
             self._spill.close()
 
-    def _sorted_run(self, block_bytes: int) -> Iterator[pa.RecordBatch]:
+    def _sorted_run(self) -> Iterator[pa.RecordBatch]:
         held, self._held, self._held_bytes = self._held, [], 0
         if self._key is None:
             yield from held
             return
         if not held:
             return
-        whole = pa.concat_batches(held)
+        # Large blocks straight on are gathered from where the rows are; many small ones are worth a copy in one piece.
+        whole = pa.Table.from_batches([pa.concat_batches(held)] if self._spill else held)
         held.clear()
         order = np.argsort(self._keys(whole), kind="quicksort")
+        block_bytes = STORED_BYTES if self._spill else BLOCK_BYTES
         rows = min(BLOCK_ROWS, max(1, block_bytes * len(order) // max(1, whole.nbytes)))
         for start in range(0, len(order), rows):
-            yield whole.take(pa.array(order[start : start + rows]))
+            yield from whole.take(pa.array(order[start : start + rows])).combine_chunks().to_batches()
 
     def _spill_run(self) -> None:
         if self._spill is None:
             self._spill = Spill(self._folder, self._schema)
-        self._runs.append([self._spill.write(block) for block in self._sorted_run(STORED_BYTES)])
+        self._runs.append([self._spill.write(block) for block in self._sorted_run()])
 
-    def _keys(self, batch: pa.RecordBatch) -> Keys:
-        keys: Keys = batch[self._key].fill_null(LAST).to_numpy()
+    def _keys(self, rows: pa.RecordBatch | pa.Table) -> Keys:
+        keys: Keys = rows[self._key].fill_null(LAST).to_numpy()
         return keys
 
     def _merged(self) -> Iterator[pa.RecordBatch]:
