@@ -9,7 +9,6 @@
     │   ├── QueryError             ADQL is wrong, at a line and column
     │   ├── UploadError            a table or file that came with the request is unusable
     │   ├── IngestError            a file or its description cannot be published
-    │   ├── NoOverlapError         the region does not touch the data
     │   ├── IllegalMoveError       the job's phase does not allow this
     │   └── NotSupportedError      a valid request that this version does not serve yet
     ├── NotFoundError · AuthenticationError · AuthorizationError · QuotaError
@@ -93,10 +92,6 @@ class UploadError(UsageError):
 
 class IngestError(UsageError):
     """A file or its description cannot be published; the text names the file and the place in it."""
-
-
-class NoOverlapError(UsageError):
-    """The region asked for does not touch the data."""
 
 
 class IllegalMoveError(UsageError):

@@ -100,7 +100,7 @@ class CopyEncoder:
         return tuple(field.name for field in (*self._fixed, *self._variable))
 
     def rows(self, batch: pa.RecordBatch) -> pa.Array:
-        """Rows of a batch, each as one binary value: they can be sorted and stored as they will be sent."""
+        """Encode the rows of a batch, each as one binary value."""
         block = _binary(*self._block(batch))
         if not self._variable:
             return block
@@ -212,19 +212,7 @@ async def copy_batches(
     *,
     freeze: bool = False,
 ) -> None:
-    """Fill a table by COPY from batches of the given schema: canonical types, names of physical columns.
-
-    See `copy_rows`.
-    """
-    encoder = CopyEncoder(schema)
-    rows = (encoder.rows(piece) for batch in batches for piece in slices(batch))
-    await copy_rows(connection, table, encoder.columns, rows, freeze=freeze)
-
-
-async def copy_rows(
-    connection: Any, table: tuple[str, str], columns: Sequence[str], rows: Iterable[pa.Array], *, freeze: bool = False
-) -> None:
-    """Fill a table by COPY from encoded rows.
+    """Fill a table by COPY.
 
     Parameters
     ----------
@@ -232,19 +220,20 @@ async def copy_rows(
         An asyncpg connection.
     table
         Physical schema and name.
-    columns
-        `CopyEncoder.columns`.
-    rows
-        Arrays of `CopyEncoder.rows`, pulled in a thread, one ahead of the socket, so that client and server
-        work at once.
+    schema
+        Schema of the batches: canonical types, names of physical columns.
+    batches
+        Rows, pulled and encoded in a thread, one piece ahead of the socket, so that client and server work at once.
     freeze
         Write rows as if long committed (no later VACUUM has to touch them); the table must have been created
         in this transaction.
     """
+    encoder = CopyEncoder(schema)
+    rows = (encoder.rows(piece) for batch in batches for piece in slices(batch))
     await connection.copy_to_table(
         table[1],
         schema_name=table[0],
-        columns=columns,
+        columns=encoder.columns,
         source=_ahead(chain([SIGNATURE], map(joined, rows), [TRAILER])),
         format="binary",
         **({"freeze": True} if freeze else {}),

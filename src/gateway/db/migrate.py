@@ -118,11 +118,10 @@ def upgrade(*, control_url: str, catalog_url: str, query_url: str | None = None)
     BackendUnavailableError
         A database does not answer.
     """
-    asyncio.run(upgrade_async(control_url=control_url, catalog_url=catalog_url, query_url=query_url))
+    asyncio.run(_upgrade_all(control_url, catalog_url, query_url))
 
 
-async def upgrade_async(*, control_url: str, catalog_url: str, query_url: str | None = None) -> None:
-    """Do what `upgrade` does, inside a running event loop."""
+async def _upgrade_all(control_url: str, catalog_url: str, query_url: str | None) -> None:
     for chain, url in ((CONTROL, control_url), (CATALOG, catalog_url)):
         if not await _is_current(chain, url):
             await _run(chain, url, _upgrade)

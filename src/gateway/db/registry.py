@@ -65,10 +65,6 @@ class Registry:
                 self._tableset = await self._refreshed()
             return self._tableset
 
-    def forget(self) -> None:
-        """Look again at the next `load`, for one who has just published in this process."""
-        self._checked = -float("inf")
-
     async def aclose(self) -> None:
         """Give the connection back."""
         async with self._lock:

@@ -20,7 +20,6 @@ _TAPREGEXT = "ivo://ivoa.net/std/TAPRegExt"
 
 UPLOAD_INLINE = f"{_TAPREGEXT}#upload-inline"
 UPLOAD_HTTP = f"{_TAPREGEXT}#upload-http"
-UPLOAD_HTTPS = f"{_TAPREGEXT}#upload-https"
 
 Features = Sequence[tuple[str, Sequence[tuple[str, str | None]]]]
 """Groups of language features: IVOID of the group, then pairs (form, description)."""

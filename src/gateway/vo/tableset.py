@@ -33,7 +33,6 @@ class Datatype(StrEnum):
 TEXT_DATATYPES = frozenset({Datatype.CHAR, Datatype.UNICODE_CHAR})
 INTEGER_DATATYPES = frozenset({Datatype.UNSIGNED_BYTE, Datatype.SHORT, Datatype.INT, Datatype.LONG})
 REAL_DATATYPES = frozenset({Datatype.FLOAT, Datatype.DOUBLE})
-GEOMETRY_XTYPES = frozenset({"point", "circle", "polygon"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,6 @@ class VOType:
     def is_array(self) -> bool:
         """Whether a cell holds several values; a string of characters is one value."""
         return self.arraysize is not None and not self.is_text
-
-    @property
-    def is_geometry(self) -> bool:
-        """Whether values are DALI points, circles or polygons, ICRS degrees."""
-        return self.xtype in GEOMETRY_XTYPES
 
     @property
     def is_number(self) -> bool:

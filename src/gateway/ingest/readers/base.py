@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol, cast
 
@@ -64,9 +63,6 @@ class TableFile(Protocol):
     def position(self) -> int:
         """Bytes of the file that have been read."""
         ...
-
-
-Opened = AbstractContextManager[TableFile]
 
 
 def is_gzip(path: Path) -> bool:

@@ -34,7 +34,6 @@ class Parameter:
     name: str
     kind: Kind
     is_integer: bool = False
-    is_literal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

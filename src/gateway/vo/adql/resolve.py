@@ -129,7 +129,6 @@ class Resolver:
         self.strict = strict
         self.tables: dict[int, Table] = {}
         self.common: list[Source] = []
-        self.subqueries = 0
 
     # -- errors ---------------------------------------------------------------------------------
 

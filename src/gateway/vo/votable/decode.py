@@ -68,13 +68,6 @@ class _Layout:
     width: int | None
     """Bytes of each cell; ``None``: a count, then that many elements."""
 
-    def bytes_of(self, count: int) -> int:
-        """Bytes of so many elements."""
-        type_ = self.spec.field.type
-        if type_.datatype is Datatype.BIT:
-            return (count + 7) // 8
-        return count * self.element_width
-
     @property
     def element_width(self) -> int:
         """Bytes of one counted element."""

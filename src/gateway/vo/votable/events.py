@@ -66,7 +66,6 @@ class Document:
         self.is_plain = True
         """Whether rows may be cut out of the bytes: UTF-8, and nothing but TR and TD so far."""
         self._nrows: int | None = None
-        self._has_table = False
         self._has_data = False
         self._path: list[str] = []
         self._attributes: Mapping[str, str] = {}
@@ -214,7 +213,6 @@ class Document:
         parent = self._path[-2] if len(self._path) > 1 else ""
         match parent, local:
             case "RESOURCE", "TABLE":
-                self._has_table = True
                 self.name = attributes.get("name")
                 self._nrows = _count(attributes.get("nrows"))
             case "TABLE", "FIELD":
