@@ -1,6 +1,7 @@
 """Moves of jobs and parts in PostgreSQL, and who wins when two are made at once (reliability R2, R3, R5)."""
 
 import asyncio
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from gateway.errors import BackendUnavailableError, IllegalMoveError, NotFoundError
 from gateway.jobs.models import Claim, ErrorSummary, ErrorType, Result, RunState
 from gateway.jobs.phases import FINAL, MOVES, Phase
-from gateway.jobs.store import MAX_ATTEMPTS, MAX_LOSSES, GivenBack, JobStore, connect
+from gateway.jobs.store import CLAIM_LOCK, MAX_ATTEMPTS, MAX_LOSSES, GivenBack, JobStore, connect
 from tests.jobs.conftest import LEASE, claim_one, phase_of, queued
 
 ERROR = ErrorSummary("it broke", ErrorType.FATAL)
@@ -113,6 +114,26 @@ async def test_destroyed_job_is_not_found(store: JobStore) -> None:
     assert await claim_one(store) is None
     assert not await store.abort(job_id)
     assert not await store.enqueue(job_id, "test")
+
+
+async def test_worker_frozen_in_the_middle_of_a_claim_holds_up_nobody(store: JobStore) -> None:  # F3
+    job_id = await queued(store)
+
+    async def freeze() -> None:
+        async with store._transaction() as connection:
+            await connection.execute(CLAIM_LOCK, "test")
+            await connection.execute("SELECT FROM gateway.job WHERE id = $1 FOR UPDATE", job_id)
+            is_frozen.set()
+            await asyncio.sleep(8)
+
+    is_frozen = asyncio.Event()
+    frozen = asyncio.create_task(freeze())
+    await is_frozen.wait()
+    started = time.monotonic()
+    assert await claim_one(store) is not None
+    assert time.monotonic() - started < 7
+    with pytest.raises(BackendUnavailableError):
+        await frozen
 
 
 async def test_database_that_does_not_answer_is_told(tmp_path: object) -> None:

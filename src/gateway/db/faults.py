@@ -21,8 +21,8 @@ from gateway.errors import (
 
 log = structlog.get_logger()
 
-UNREACHABLE_CLASSES = ("08", "57P")
-"""SQLSTATE: connection exceptions; the server shuts down, starts up or dropped us (57P01 to 57P05)."""
+UNREACHABLE_CLASSES = ("08", "57P", "25P03")
+"""SQLSTATE: connection exceptions; the server shuts down, starts up or dropped us (57P01 to 57P05, 25P03)."""
 
 CONFLICTS = frozenset({"40001", "40P01", "55P03", "55006"})
 """Another transaction, or the replay on a standby, was in the way; the same query works a moment later."""

@@ -40,6 +40,10 @@ ACQUIRE_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 15.0
 """Longest single statement: all are short, so that a silent network is noticed (F8)."""
 
+IDLE_LIMIT = "5s"
+"""Longest pause inside a transaction. A process that is frozen there, or whose machine vanished, would else keep its
+locks, and no other worker could claim (F3)."""
+
 LIST_LIMIT = 10_000
 """Most jobs in one answer; a longer list is asked for in pieces by AFTER and LAST."""
 
@@ -345,6 +349,7 @@ class JobStore:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[asyncpg.Connection]:
         async with self._connection() as connection, connection.transaction():
+            await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_LIMIT}'")
             yield connection
 
     # -- what clients do ----------------------------------------------------------------------------------
