@@ -39,8 +39,9 @@ def keeper_pid(home: Path) -> int:
 
 
 def postmaster_pid(home: Path) -> int:
-    family = left_behind("postgres", Layout(home).postgres)
-    return next(pid for pid, parent in family.items() if parent not in family)
+    """The keeper's child: what a killed postmaster leaves for an instant is nobody's."""
+    keeper = keeper_pid(home)
+    return next(pid for pid, parent in left_behind("postgres", Layout(home).postgres).items() if parent == keeper)
 
 
 def valkey_pid(home: Path) -> int:
