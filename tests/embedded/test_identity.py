@@ -16,6 +16,7 @@ import gateway
 from gateway.embedded import binaries, identity, take_lease
 from gateway.embedded.layout import Layout
 from gateway.errors import BackendUnavailableError
+from tests.support.files import entries_below
 from tests.support.keepers import end_everything, keeper_pid, postmaster_pid, sql, valkey, wait_until
 
 NOBODY = 65534
@@ -95,8 +96,7 @@ def test_root_gets_a_server(home: Path, namespaces: bool) -> None:
 def test_root_in_a_namespace_changes_no_owner(empty_home: Path) -> None:
     with take_lease(empty_home, durable=False, valkey=False):
         pass
-    owners = {path.lstat().st_uid for path in empty_home.rglob("*")}
-    assert owners == {0}
+    assert {entry.st_uid for entry in entries_below(empty_home)} == {0}
 
 
 @as_root
@@ -119,7 +119,7 @@ def test_root_in_a_users_home_leaves_it_usable(nobodys_home: Path, made_home: Pa
         os.chown(path, NOBODY, NOBODY)
     with take_lease(nobodys_home, durable=False, grace=0.2) as lease:
         assert sql(lease.servers, "SELECT 1") == 1
-        assert {path.lstat().st_uid for path in nobodys_home.rglob("*")} == {NOBODY}
+        assert {entry.st_uid for entry in entries_below(nobodys_home)} == {NOBODY}
         lease.stop()
 
 

@@ -21,6 +21,7 @@ from gateway.settings import Settings
 from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag, UploadedPart
 from tests.jobs.conftest import ALICE, BOB, Phase, add, ended, until, working
+from tests.support.files import files_below
 
 
 @pytest.fixture
@@ -51,8 +52,7 @@ async def backends(database: asyncpg.Connection, job: Job) -> int:
 
 
 def files(settings: Settings) -> list[str]:
-    root = settings.results_path
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return files_below(settings.results_path)
 
 
 async def is_running(database: asyncpg.Connection, job: Job) -> bool:

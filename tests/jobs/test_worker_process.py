@@ -16,6 +16,7 @@ from gateway.jobs.store import JobStore
 from gateway.serve.environment import environment
 from gateway.settings import Settings
 from tests.jobs.conftest import add, ended, until
+from tests.support.files import files_below
 
 
 @asynccontextmanager
@@ -78,12 +79,9 @@ async def test_frozen_worker_is_overtaken_and_its_late_commit_refused(
             job = await ended(store, job.job_id, 30)
             assert job.results[0].key == f"{job.job_id}/3/result.txt"
             frozen.send_signal(signal.SIGCONT)
-            root = settings.results_path
 
             async def only_the_winner_is_left() -> bool:
-                return [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()] == [
-                    job.results[0].key
-                ]
+                return files_below(settings.results_path) == [job.results[0].key]
 
             await asyncio.sleep(1.5)  # the frozen worker's child ends its sleep and writes
             await until(only_the_winner_is_left)

@@ -16,6 +16,7 @@ import pytest
 from gateway.errors import NotFoundError, TransientError
 from gateway.storage import results as module
 from gateway.storage.results import LocalResultStore, fetch_file, save_file
+from tests.support.files import files_below
 
 HOUR = timedelta(hours=1)
 
@@ -40,10 +41,6 @@ async def pieces(*texts: str, error: Exception | None = None) -> AsyncIterator[b
 async def content(store: LocalResultStore, key: str, start: int = 0, end: int | None = None) -> str:
     async with aclosing((await store.open(key)).chunks(start, end)) as chunks:
         return b"".join([chunk async for chunk in chunks]).decode()
-
-
-def files(root: Path) -> list[str]:
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
 
 async def test_object_is_read_back(store: LocalResultStore) -> None:
@@ -73,13 +70,13 @@ async def test_nothing_is_seen_before_the_end(store: LocalResultStore, root: Pat
             await store.open("job/1/result")
 
     await store.write("job/1/result", slow())
-    assert files(root) == ["job/1/result"]
+    assert files_below(root) == ["job/1/result"]
 
 
 async def test_failing_writer_leaves_nothing(store: LocalResultStore, root: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         await store.write("job/1/result", pieces("half", error=ZeroDivisionError()))
-    assert files(root) == []
+    assert files_below(root) == []
 
 
 async def test_cancelled_writer_leaves_nothing(store: LocalResultStore, root: Path) -> None:
@@ -95,7 +92,7 @@ async def test_cancelled_writer_leaves_nothing(store: LocalResultStore, root: Pa
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert files(root) == []
+    assert files_below(root) == []
 
 
 async def test_full_disk_is_transient_and_leaves_nothing(
@@ -108,7 +105,7 @@ async def test_full_disk_is_transient_and_leaves_nothing(
     with pytest.raises(TransientError, match="full") as error:
         await store.write("job/1/result", pieces("x"))
     assert str(root) not in str(error.value)
-    assert files(root) == []
+    assert files_below(root) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -160,9 +157,9 @@ async def test_deleting_a_token_spares_the_others(store: LocalResultStore, root:
     for key in ("job/1/result", "job/2/result", "other/1/result"):
         await store.write(key, pieces("x"))
     await store.delete_prefix("job/1/")
-    assert files(root) == ["job/2/result", "other/1/result"]
+    assert files_below(root) == ["job/2/result", "other/1/result"]
     await store.delete_prefix("job/")
-    assert files(root) == ["other/1/result"]
+    assert files_below(root) == ["other/1/result"]
     await store.delete_prefix("job/")
 
 
@@ -186,7 +183,7 @@ async def test_sweep_removes_what_is_old_and_unnamed(store: LocalResultStore, ro
         return {"old/1/named"}
 
     assert await store.sweep(age=HOUR, referenced=referenced) == 3
-    assert files(root) == ["new/1/unnamed", "old/1/named"]
+    assert files_below(root) == ["new/1/unnamed", "old/1/named"]
     assert not (root / "gone").exists()
 
 
@@ -204,7 +201,7 @@ async def test_sweep_asks_in_batches_and_misses_none(
 
     assert await store.sweep(age=timedelta(seconds=-1), referenced=referenced) == 10
     assert max(asked) == 3
-    assert files(root) == []
+    assert files_below(root) == []
 
 
 async def test_sweep_of_a_store_that_is_not_there(store: LocalResultStore) -> None:
