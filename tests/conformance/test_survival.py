@@ -82,8 +82,9 @@ def gateway() -> Iterator[Running]:
 def executing(url: str, query: str) -> pyvo.dal.AsyncTAPJob:
     job = pyvo.dal.TAPService(f"{url}/tap").submit_job(query)
     job.run()
-    deadline = time.monotonic() + 20
-    while httpx.get(f"{job.url}/phase").text != "EXECUTING":
+    deadline = time.monotonic() + 60  # the worker may still be starting, on a machine that is busy
+    while (phase := httpx.get(f"{job.url}/phase").text) != "EXECUTING":
+        assert phase == "QUEUED", httpx.get(f"{job.url}/error").text
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return job

@@ -124,7 +124,7 @@ async def test_poison_fails_after_three_attempts_and_harms_no_neighbour(
     for job in good:
         assert (await ended(store, job.job_id)).phase is Phase.COMPLETED
     for job, word in zip(poison, ("signal 11", "memory"), strict=True):
-        job = await ended(store, job.job_id, 30)
+        job = await ended(store, job.job_id)
         assert job.phase is Phase.ERROR
         assert job.error is not None
         assert word in job.error.message
@@ -178,11 +178,11 @@ async def test_execution_duration_aborts(
     await service.run("test", job.job_id, ALICE)
     started = time.monotonic()
     job = await ended(store, job.job_id)
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10
     assert job.phase is Phase.ABORTED
     assert job.error is not None
     assert "1 s" in job.error.message
-    await until(lambda: gone(database, job), 2)
+    await until(lambda: gone(database, job))
 
 
 async def test_stopping_worker_releases_at_once_and_another_finishes(
