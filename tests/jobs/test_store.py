@@ -464,3 +464,23 @@ async def test_every_phase_change_is_told_by_its_transaction(store: JobStore, da
     await store.end(claim, Phase.COMPLETED)
     await database.execute("SELECT 1")
     assert told == [job_id] * 3
+
+
+# -- a database that drops connections -----------------------------------------------------------------------
+
+
+async def test_a_session_ended_between_two_statements_is_told_as_an_absent_database(
+    store: JobStore, database: asyncpg.Connection
+) -> None:  # F8
+    """Asyncpg has another error for each instant at which a session can end; all of them mean: try again."""
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gw:jobs' AND datname = current_database()"
+    told = 0
+    for _ in range(100):
+        ending = asyncio.create_task(database.execute(end))
+        try:
+            for _ in range(4):
+                await store.reap(lease=LEASE)
+        except BackendUnavailableError:
+            told += 1
+        await ending
+    assert told > 10

@@ -57,6 +57,11 @@ OURS = frozenset({"P0001", "22023"})
 UNAVAILABLE = "the catalog database does not answer; try again in a moment"
 
 
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""All that asyncpg raises. The third is no subclass of the second, and comes, among others, when a session is ended at the
+very moment at which its next statement is sent."""
+
+
 def is_unreachable(error: BaseException) -> bool:
     """Whether the database could not be reached or went away, so that trying again later may work."""
     match error:
@@ -68,7 +73,7 @@ def is_unreachable(error: BaseException) -> bool:
             # libpq reports a lost connection, and every refused log-in, without an SQLSTATE.
             return bool(error.status_code == AdbcStatusCode.IO)
         case _:
-            return isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError)
+            return isinstance(error, DRIVER_ERRORS)
 
 
 def translated(error: Error, *, time_limit: timedelta, is_late: bool) -> GatewayError:

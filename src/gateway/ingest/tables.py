@@ -445,7 +445,12 @@ async def _connection(admin_url: str) -> AsyncIterator[Any]:
         ) from e
     except asyncpg.UndefinedFunctionError as e:
         raise IngestError(f"this database lacks a function of the gateway ({e}); run gateway migrate first") from e
-    except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError) as e:
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as e:
         raise BackendUnavailableError(f"PostgreSQL went away ({e}); nothing was published, try again") from e
     except (ConnectionError, TimeoutError, asyncpg.PostgresError) as e:
         if isinstance(e, asyncpg.PostgresError) and connection is not None:

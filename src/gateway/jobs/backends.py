@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncpg
 import structlog
 
-from gateway.errors import BackendUnavailableError
-from gateway.jobs.store import connect
+from gateway.jobs.store import DRIVER_ERRORS, connect
 
 log = structlog.get_logger()
 
@@ -38,7 +36,7 @@ class Backends:
                 count: int = await connection.fetchval(TERMINATE, label)
             finally:
                 await connection.close(timeout=2)
-        except (BackendUnavailableError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as e:
+        except DRIVER_ERRORS as e:
             log.warning("Sessions not ended", label=label, reason=type(e).__name__)
             return 0
         if count:

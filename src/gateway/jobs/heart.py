@@ -17,9 +17,8 @@ from typing import Any, Self
 import asyncpg
 import structlog
 
-from gateway.errors import BackendUnavailableError
 from gateway.jobs.models import Claim
-from gateway.jobs.store import HEARTBEAT, connect
+from gateway.jobs.store import DRIVER_ERRORS, HEARTBEAT, connect
 
 log = structlog.get_logger()
 
@@ -105,7 +104,7 @@ class Heart:
                     connection = await self._connect()
                 await self._beat(connection)
                 pause = self._interval_s
-            except (BackendUnavailableError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as e:
+            except DRIVER_ERRORS as e:
                 log.warning("Heartbeat failed", reason=type(e).__name__)
                 pause = min(RECONNECT_S, self._interval_s)
                 if connection is not None:

@@ -9,11 +9,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Self
 
-import asyncpg
 import structlog
 
-from gateway.errors import BackendUnavailableError
-from gateway.jobs.store import JOB_CHANNEL, connect
+from gateway.jobs.store import DRIVER_ERRORS, JOB_CHANNEL, connect
 
 log = structlog.get_logger()
 
@@ -79,7 +77,7 @@ class PhaseSignals:
             try:
                 await self._listen()
                 pause = 0.1
-            except (BackendUnavailableError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as e:
+            except DRIVER_ERRORS as e:
                 log.warning("Phase signals lost", reason=type(e).__name__)
             finally:
                 self.is_listening.clear()
