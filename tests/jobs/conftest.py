@@ -177,7 +177,7 @@ async def phase_of(store: JobStore, job_id: str) -> Phase:
     return (await store.get(job_id)).phase
 
 
-async def ended(store: JobStore, job_id: str, seconds: float = 60) -> Job:
+async def ended(store: JobStore, job_id: str, seconds: float = 15) -> Job:
     """Wait for the end of a job."""
     return await until(lambda: _final(store, job_id), seconds)
 
@@ -187,7 +187,7 @@ async def _final(store: JobStore, job_id: str) -> Job | None:
     return job if job.phase in {Phase.COMPLETED, Phase.ERROR, Phase.ABORTED} else None
 
 
-async def until(look: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
+async def until(look: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
     """Look again and again until there is something to see."""
     deadline = time.monotonic() + seconds
     while not (seen := await look()):

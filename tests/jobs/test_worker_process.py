@@ -54,12 +54,12 @@ async def test_killed_worker_loses_no_job(
 ) -> None:  # F1
     async with worker_process(settings) as first:
         job = await add(service, DO="query", TEXT="3")
-        await until(lambda: sessions(database, job, 1))
+        await until(lambda: sessions(database, job, 1), 20)
         first.send_signal(signal.SIGKILL)
         await first.wait()
         killed = time.monotonic()
         async with worker_process(settings):
-            job = await ended(store, job.job_id)
+            job = await ended(store, job.job_id, 30)
             assert time.monotonic() - killed < settings.lease.total_seconds() + 15 + 3
             assert await has_no_session(database, job, 1)
     assert job.phase is Phase.COMPLETED
@@ -73,10 +73,10 @@ async def test_frozen_worker_is_overtaken_and_its_late_commit_refused(
 ) -> None:  # F3
     async with worker_process(settings) as frozen:
         job = await add(service, DO="sleep", TEXT="1")
-        await until(lambda: runs_under(store, job, 1))
+        await until(lambda: runs_under(store, job, 1), 20)
         frozen.send_signal(signal.SIGSTOP)
         async with worker_process(settings):
-            job = await ended(store, job.job_id)
+            job = await ended(store, job.job_id, 30)
             assert job.results[0].key == f"{job.job_id}/3/result.txt"
             frozen.send_signal(signal.SIGCONT)
 
@@ -93,7 +93,7 @@ async def test_sigterm_gives_jobs_back_and_exits_cleanly(
 ) -> None:  # F18
     async with worker_process(settings) as process:
         job = await add(service, DO="sleep", TEXT="60")
-        await until(lambda: runs_under(store, job, 1))
+        await until(lambda: runs_under(store, job, 1), 20)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0

@@ -68,7 +68,7 @@ def is_alive(pid: int) -> bool:
     return not Path("/proc/self").exists()
 
 
-def wait_until(claim: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(claim: Callable[[], object], seconds: float = 10) -> None:
     """Wait until something holds; a claim that cannot be looked at yet does not hold."""
     deadline = time.monotonic() + seconds
     while True:
