@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import load_settings
+from gateway.errors import ParameterError
 from gateway.settings import Settings
 
 
@@ -58,3 +60,40 @@ def test_wrong_value_is_one_line_that_names_the_variable(tmp_path: Path) -> None
 def test_secrets_are_not_shown(monkeypatch) -> None:
     monkeypatch.setenv("GATEWAY_DATABASE_URL", "postgresql://me:hunter2@db/gateway")
     assert "hunter2" not in repr(Settings())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("GATEWAY_LOG_LEVEL", "verbose", "'debug', 'info', 'warning' or 'error'"),
+        ("GATEWAY_LOG_FORMAT", "xml", "'console' or 'json'"),
+        ("GATEWAY_QUERY_MEMORY", "lots", "64MB"),
+        ("GATEWAY_QUERY_TEMP_LIMIT", "4 GB", "64MB"),
+        ("GATEWAY_BASE_PATH", "vo", "/vo"),
+        ("GATEWAY_PUBLIC_BASE_URL", "vo.example.org", "whole URL"),
+        ("GATEWAY_AUTHORITY", "our survey", "org.example"),
+        ("GATEWAY_REDIS_URL", "me:hunter2@cache", "redis://host:6379"),
+        ("GATEWAY_LEASE", "soon", "duration"),
+        ("GATEWAY_WORKER_SLOTS", "0", "greater than or equal to 1"),
+        ("GATEWAY_CONFIG", "/nowhere/gateway.toml", "No such file"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_the_start(monkeypatch, variable: str, value: str, told: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ParameterError, match=variable) as error:
+        load_settings()
+    assert told in error.value.message
+    assert "hunter2" not in error.value.message
+
+
+@pytest.mark.parametrize(("content", "told"), [("port = \n", "Invalid value"), ("prot = 1\n", "no such setting")])
+def test_wrong_file_is_told(monkeypatch, tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "gateway.toml").write_text(content)
+    monkeypatch.setenv("GATEWAY_CONFIG", str(tmp_path / "gateway.toml"))
+    with pytest.raises(ParameterError, match=told):
+        load_settings()
+
+
+def test_words_may_have_any_letter_case(monkeypatch) -> None:
+    monkeypatch.setenv("GATEWAY_LOG_LEVEL", "WARNING")
+    assert Settings().log_level == "warning"

@@ -75,7 +75,11 @@ def load_settings(**changes: Any) -> Settings:
     except ValidationError as e:
         first = e.errors()[0]
         name = "GATEWAY_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ParameterError(name, str(first.get("input", "")), first["msg"]) from e
+        if first["type"] == "extra_forbidden":
+            raise ParameterError(name, "...", "there is no such setting; gateway settings lists them all") from None
+        # An address may hold a password.
+        shown = "..." if name.endswith("_URL") else str(first.get("input", ""))
+        raise ParameterError(name, shown, first["msg"].removeprefix("Value error, ")) from None
 
 
 # -- serving ---------------------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -23,7 +24,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from gateway.errors import ServiceError
+from gateway.errors import ParameterError, ServiceError
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -40,6 +41,19 @@ def split_names(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+def lower(value: object) -> object:
+    """Read a word in any letter case."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def check_memory(value: str) -> str:
+    """Refuse what PostgreSQL would refuse at every query."""
+    if not re.fullmatch(r"[1-9][0-9]*(kB|MB|GB|TB)", value):
+        raise ValueError("write a whole number and a unit, kB, MB, GB or TB, for example 64MB")
+    return value
+
+
+Memory = Annotated[str, AfterValidator(check_memory)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_names)]
 
@@ -110,8 +124,8 @@ class Settings(BaseSettings):
     stall_limit: Duration = Field(
         timedelta(seconds=60), description="A client that takes nothing for so long is cut off."
     )
-    query_memory: str = Field("64MB", description="work_mem of one query.")
-    query_temp_limit: str = Field("4GB", description="Temporary disk space of one query, where the role may set it.")
+    query_memory: Memory = Field("64MB", description="work_mem of one query.")
+    query_temp_limit: Memory = Field("4GB", description="Temporary disk space of one query, where the role may set it.")
 
     # -- jobs --------------------------------------------------------------------------------------------
     worker_slots: int = Field(2, ge=1, description="Jobs that one worker process runs at once.")
@@ -133,13 +147,47 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on.")
     api_processes: int = Field(1, ge=1, description="API processes.")
     base_path: str = Field("", description="Path prefix of all URLs, for example /vo.")
-    log_level: str = Field("info", description="debug, info, warning or error.")
-    log_format: str = Field("console", description="console or json.")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)] = Field(
+        "info", description="debug, info, warning or error."
+    )
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(lower)] = Field(
+        "console", description="console or json."
+    )
 
     @field_validator("public_base_url", "base_path")
     @classmethod
     def _no_trailing_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else value
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value and not re.match(r"https?://[^/]", value):
+            raise ValueError("write the whole URL, for example https://archive.example.org")
+        return value
+
+    @field_validator("base_path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            raise ValueError(f"a path begins with a slash: /{value}")
+        return value
+
+    @field_validator("authority")
+    @classmethod
+    def _is_an_authority(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~-]{2,}", value):  # IVOA Identifiers 2.0, "Authority"
+            raise ValueError(
+                "write three or more letters, digits, dots, hyphens and underscores, for example org.example"
+            )
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("write redis://host:6379, rediss://host:6379 or unix:///path/of/the/socket")
+        return value
 
     def urls(self) -> Urls:
         """Give the addresses of the databases and of Redis, all of them known.
@@ -191,4 +239,10 @@ class Settings(BaseSettings):
         """Read arguments first, then the environment, then the TOML file."""
         file = os.environ.get("GATEWAY_CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+        if not file:
+            return sources
+        try:
+            Path(file).read_bytes()  # a file that is not there would be passed over
+            return (*sources, TomlConfigSettingsSource(settings_cls, Path(file)))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+            raise ParameterError("GATEWAY_CONFIG", file, f"the file cannot be read: {e}") from e
