@@ -15,8 +15,9 @@ import pytest
 import pyvo
 
 from tests.support.files import files_below
+from tests.support.stock import free_port
 
-from .conftest import free_port, wait_ready
+from .conftest import wait_ready
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 

@@ -20,8 +20,9 @@ from gateway.db import migrate
 from gateway.db.roles import QUERY_ROLE
 from gateway.embedded import take_lease
 from tests.support.servers import as_user
+from tests.support.stock import free_port
 
-from .conftest import free_port, wait_ready
+from .conftest import wait_ready
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
 

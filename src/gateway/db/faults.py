@@ -56,7 +56,6 @@ OURS = frozenset({"P0001", "22023"})
 
 UNAVAILABLE = "the catalog database does not answer; try again in a moment"
 
-
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """All that asyncpg raises. The third is no subclass of the second, and comes, among others, when a session is ended at the
 very moment at which its next statement is sent."""

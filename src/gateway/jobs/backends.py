@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from gateway.jobs.store import DRIVER_ERRORS, connect
+from gateway.jobs.store import CONNECTION_ERRORS, connect
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ class Backends:
                 count: int = await connection.fetchval(TERMINATE, label)
             finally:
                 await connection.close(timeout=2)
-        except DRIVER_ERRORS as e:
+        except CONNECTION_ERRORS as e:
             log.warning("Sessions not ended", label=label, reason=type(e).__name__)
             return 0
         if count:

@@ -18,7 +18,7 @@ import asyncpg
 import structlog
 
 from gateway.jobs.models import Claim
-from gateway.jobs.store import DRIVER_ERRORS, HEARTBEAT, connect
+from gateway.jobs.store import CONNECTION_ERRORS, HEARTBEAT, connect
 
 log = structlog.get_logger()
 
@@ -104,7 +104,7 @@ class Heart:
                     connection = await self._connect()
                 await self._beat(connection)
                 pause = self._interval_s
-            except DRIVER_ERRORS as e:
+            except CONNECTION_ERRORS as e:
                 log.warning("Heartbeat failed", reason=type(e).__name__)
                 pause = min(RECONNECT_S, self._interval_s)
                 if connection is not None:

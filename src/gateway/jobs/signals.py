@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import structlog
 
-from gateway.jobs.store import DRIVER_ERRORS, JOB_CHANNEL, connect
+from gateway.jobs.store import CONNECTION_ERRORS, JOB_CHANNEL, connect
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class PhaseSignals:
             try:
                 await self._listen()
                 pause = 0.1
-            except DRIVER_ERRORS as e:
+            except CONNECTION_ERRORS as e:
                 log.warning("Phase signals lost", reason=type(e).__name__)
             finally:
                 self.is_listening.clear()

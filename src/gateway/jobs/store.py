@@ -16,8 +16,7 @@ from typing import Any, Self
 
 import asyncpg
 
-from gateway.db import faults
-from gateway.db.faults import is_unreachable
+from gateway.db.faults import DRIVER_ERRORS, is_unreachable
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError, IllegalMoveError, NotFoundError
 from gateway.jobs.models import Claim, ErrorSummary, ErrorType, Job, Loss, Part, Result, RunState, Upload
@@ -250,7 +249,7 @@ SELECT queue, count(*) FILTER (WHERE run_state = 'waiting') AS waiting,
 FROM gateway.job_part WHERE run_state IN ('waiting', 'running') GROUP BY queue ORDER BY queue
 """
 
-DRIVER_ERRORS = (BackendUnavailableError, *faults.DRIVER_ERRORS)
+CONNECTION_ERRORS = (BackendUnavailableError, *DRIVER_ERRORS)
 """All that `connect`, and the connection that it gives, can raise."""
 
 UNREACHABLE = "The job database does not answer; try again in a few seconds"

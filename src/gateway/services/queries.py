@@ -277,8 +277,8 @@ class QueryService:
                 await self._slots.acquire()
         except TimeoutError:
             raise OverloadedError(
-                f"{self._limits.slots} queries run already, as many as this service allows; try again in a few "
-                "seconds, or send the query as a job"
+                f"all {self._limits.slots} slots for queries are taken (sync_slots); try again in a few seconds, or send "
+                "the query as a job"
             ) from None
         try:
             yield
