@@ -51,6 +51,15 @@ def test_text_named_ra_is_no_position() -> None:
     assert find_positions([text, *fields(("dec", None, None))], ra=None, dec=None)[0] is None
 
 
+@pytest.mark.parametrize(("unit", "is_position"), [(None, True), ("deg", True), ("Degrees", True), ("mas", False)])
+def test_whole_numbers_are_positions_unless_their_unit_is_another(unit: str | None, is_position: bool) -> None:
+    whole = [Field(name, VOType(Datatype.LONG), unit=unit) for name in ("ra", "dec")]
+    assert (find_positions(whole, ra=None, dec=None)[0] == Positions(0, 1)) is is_position
+    if not is_position:
+        with pytest.raises(IngestError, match="'ra' holds no numbers in degrees"):
+            find_positions(whole, ra="ra", dec="dec")
+
+
 def test_columns_asked_for_win() -> None:
     columns = fields(("ra", None, None), ("dec", None, None), ("lon", None, None), ("lat", None, None))
     assert find_positions(columns, ra="LON", dec="lat")[0] == Positions(2, 3)

@@ -1,5 +1,6 @@
 """TAP over HTTP: answers, errors and limits (standards: TAP-1..60)."""
 
+import asyncio
 import io
 import warnings
 from pathlib import Path
@@ -10,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import votable
 from astropy.table import Table
+
+from gateway.ingest.tables import ingest_table
 
 from .conftest import stars
 
@@ -295,3 +298,18 @@ async def test_nothing_of_an_upload_is_left_on_disk(client: httpx.AsyncClient, t
     (tmp_path / "spool").mkdir()
     await upload(client, "SELECT * FROM TAP_UPLOAD.t", t=as_votable(Table({"a": [1]}), "binary"))
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_positions_in_whole_degrees_are_searched_and_joined(
+    client: httpx.AsyncClient, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "grid.csv").write_text("id,ra,dec\n1,10,20\n2,11,20\n3,350,-80\n")
+    await asyncio.to_thread(ingest_table, [tmp_path / "grid.csv"], name="survey.grid", admin_url=database_url)
+    await asyncio.sleep(0.6)  # until what is published is looked at again
+    cone = "SELECT id FROM survey.grid WHERE 1 = CONTAINS(POINT(ra, dec), CIRCLE(10.4, 20, 0.5))"
+    assert list(read(await ask(client, cone))["id"]) == [1]
+    join = (
+        "SELECT g.id, s.id AS star FROM survey.grid AS g JOIN survey.stars AS s"
+        " ON DISTANCE(POINT(g.ra, g.dec), POINT(s.ra, s.dec)) < 0.01"
+    )
+    assert [tuple(row) for row in read(await ask(client, join))] == [(1, stars()["id"][0].as_py())]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from gateway.errors import IngestError
 from gateway.sky.index import order29
-from gateway.vo.tableset import REAL_DATATYPES, Field
+from gateway.vo.tableset import INTEGER_DATATYPES, REAL_DATATYPES, Field
 
 WELL_KNOWN = (
     ("ra", "dec"),
@@ -109,13 +109,17 @@ def _named(fields: Sequence[Field], name: str) -> int:
     found = exact or [place for place, item in enumerate(fields) if item.name.casefold() == name.casefold()]
     if not found:
         raise IngestError(f"there is no column {name!r}; columns are {', '.join(item.name for item in fields)}")
-    if not _is_real(fields[found[0]]):
-        raise IngestError(f"column {name!r} holds no decimal numbers, so it cannot be a position in degrees")
+    if not _may_be_degrees(fields[found[0]]):
+        raise IngestError(f"column {name!r} holds no numbers in degrees, so it cannot be a position")
     return found[0]
 
 
-def _is_real(item: Field) -> bool:
-    return item.type.datatype in REAL_DATATYPES and not item.type.is_array
+def _may_be_degrees(item: Field) -> bool:
+    """Whether values are single numbers: decimal ones, or whole ones that no unit makes something else (milliarcseconds)."""
+    if item.type.is_array:
+        return False
+    is_whole = item.type.datatype in INTEGER_DATATYPES and (item.unit or "deg").strip().lower().startswith("deg")
+    return is_whole or item.type.datatype in REAL_DATATYPES
 
 
 def _by_ucd(fields: Sequence[Field]) -> Positions | None:
@@ -125,7 +129,7 @@ def _by_ucd(fields: Sequence[Field]) -> Positions | None:
         ("pos.eq.ra", "pos.eq.dec"),
     ):
         places = [
-            [place for place, item in enumerate(fields) if (item.ucd or "").lower() == ucd and _is_real(item)]
+            [place for place, item in enumerate(fields) if (item.ucd or "").lower() == ucd and _may_be_degrees(item)]
             for ucd in (ra, dec)
         ]
         if all(len(found) == 1 for found in places):
@@ -134,7 +138,7 @@ def _by_ucd(fields: Sequence[Field]) -> Positions | None:
 
 
 def _by_name(fields: Sequence[Field]) -> Positions | None:
-    places = {item.name.lower(): place for place, item in reversed(list(enumerate(fields))) if _is_real(item)}
+    places = {item.name.lower(): place for place, item in reversed(list(enumerate(fields))) if _may_be_degrees(item)}
     for ra, dec in WELL_KNOWN:
         if ra in places and dec in places:
             return Positions(places[ra], places[dec])
