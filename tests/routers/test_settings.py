@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import asyncpg
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
@@ -46,12 +47,25 @@ async def test_query_max_length(settings: Settings) -> None:
         assert "101 characters; at most 100" in fault(answer)
 
 
-async def test_sync_slots(settings: Settings) -> None:
+async def runs(database_url: str) -> None:
+    """Wait until a query runs."""
+    connection = await asyncpg.connect(database_url)
+    running = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'gw:sync' AND state = 'active' AND datname = current_database()"
+    )
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(running):
+            await asyncio.sleep(0.02)
+    await connection.close()
+
+
+async def test_sync_slots(settings: Settings, database_url: str) -> None:
     async with client_of(
         settings, sync_slots=1, slot_patience=timedelta(seconds=0.3), sync_time_limit=timedelta(seconds=3)
     ) as client:
         long = asyncio.create_task(ask(client, ENDLESS))
-        await asyncio.sleep(0.5)
+        await runs(database_url)
         refused = await ask(client, "SELECT TOP 1 table_name FROM tap_schema.tables")
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) > 0
