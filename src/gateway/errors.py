@@ -10,8 +10,10 @@
     │   ├── UploadError            a table or file that came with the request is unusable
     │   ├── IngestError            a file or its description cannot be published
     │   ├── IllegalMoveError       the job's phase does not allow this
-    │   └── NotSupportedError      a valid request that this version does not serve yet
+    │   ├── NotSupportedError      a valid request that this version does not serve yet
+    │   └── NoOverlapError         the region and the data have nothing in common
     ├── NotFoundError · AuthenticationError · AuthorizationError · QuotaError
+    ├── DatasetError           a file of the archive cannot be read or placed; the text says why
     ├── TransientError         trying again later may work
     │   ├── OverloadedError
     │   ├── BackendUnavailableError
@@ -100,6 +102,14 @@ class IllegalMoveError(UsageError):
 
 class NotSupportedError(UsageError):
     """A valid request that this version does not serve yet."""
+
+
+class NoOverlapError(UsageError):
+    """What was asked for and the data have nothing in common."""
+
+
+class DatasetError(GatewayError):
+    """A file of the archive cannot be read, or not be placed on the sky; its caller can do nothing about it."""
 
 
 class NotFoundError(GatewayError):

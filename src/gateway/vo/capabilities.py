@@ -76,6 +76,45 @@ def tap_capabilities(service: TapCapabilities) -> bytes:
     return f"{prologue}<vosi:capabilities{root}>\n{body}</vosi:capabilities>\n".encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceInterface:
+    """A service that takes parameters and gives an answer, as capabilities declare it."""
+
+    standard_id: str
+    url: str
+    """Where parameters are sent."""
+    version: str = "1.0"
+    result_type: str | None = None
+    """Media type of the answer, where there is one kind."""
+
+
+def service_capabilities(url: str, interfaces: Iterable[ServiceInterface]) -> bytes:
+    """Capabilities document of a service at a URL, and of its VOSI endpoints (VOSI 1.1, "Capabilities")."""
+    root = attributes(
+        {
+            "xmlns:vosi": "http://www.ivoa.net/xml/VOSICapabilities/v1.0",
+            "xmlns:vr": "http://www.ivoa.net/xml/VOResource/v1.0",
+            "xmlns:vs": "http://www.ivoa.net/xml/VODataService/v1.1",
+            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+        }
+    )
+    body = "".join(map(_service, interfaces)) + "".join(
+        _vosi(f"ivo://ivoa.net/std/VOSI#{name}", f"{url}/{name}") for name in ("capabilities", "availability")
+    )
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<vosi:capabilities{root}>\n{body}</vosi:capabilities>\n'.encode()
+
+
+def _service(interface: ServiceInterface) -> str:
+    # Neither parameters nor two query types, which the schema allows: pyvo warns of each. The answers describe them.
+    return (
+        f"<capability{attributes({'standardID': interface.standard_id})}>\n"
+        f"<interface{attributes({'xsi:type': 'vs:ParamHTTP', 'role': 'std', 'version': interface.version})}>"
+        + element("accessURL", interface.url, use="full")
+        + element("resultType", interface.result_type)
+        + "</interface>\n</capability>\n"
+    )
+
+
 def _vosi(standard_id: str, url: str) -> str:
     return (
         f"<capability{attributes({'standardID': standard_id})}>"

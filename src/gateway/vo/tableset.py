@@ -116,6 +116,10 @@ class SkyIndex:
     """Hidden bigint column with the order-29 nested HEALPix index, under a btree; ``None``: none."""
     has_zones: bool = False
     """Whether an index on ``(sky.zone(dec), ra)`` exists."""
+    region: str | None = None
+    """Column with a footprint, ICRS degrees; ``None``: rows are positions only."""
+    cells: str | None = None
+    """Hidden bigint[] column with the cells that cover the footprint, under a GIN index."""
 
 
 @dataclass(frozen=True, slots=True)

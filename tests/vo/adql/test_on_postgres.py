@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from gateway.sky.index import HealpixIndex
+from gateway.sky.search import HealpixIndex
 from gateway.vo.adql import translate
 from gateway.vo.tableset import Datatype, Field
 from tests.vo.adql.tables import TABLES

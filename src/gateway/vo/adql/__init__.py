@@ -18,7 +18,7 @@ from gateway.vo.adql.postgres import print_sql
 from gateway.vo.adql.resolve import Resolver, canonical_types, force_types
 from gateway.vo.tableset import Field, Table, Tableset
 
-__all__ = ["RegionIndex", "Translation", "features", "parse", "translate", "translate_unresolved"]
+__all__ = ["RegionIndex", "Translation", "features", "parse", "translate", "translate_tree", "translate_unresolved"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,25 @@ def translate(
         The query is wrong, with line and column, or uses what is not supported.
     """
     source = Source(text)
-    query = parse_tokens(source, strict=strict)
+    return _translated(source, parse_tokens(source, strict=strict), tableset, index, maxrec, strict=strict)
+
+
+def translate_tree(
+    query: exp.Query, tableset: Tableset, *, index: RegionIndex | None = None, maxrec: int | None = None
+) -> Translation:
+    """Translate a query that `build` made; it is changed on the way.
+
+    Raises
+    ------
+    QueryError
+        A table or column of it is not published.
+    """
+    return _translated(Source(""), query, tableset, index, maxrec, strict=False)
+
+
+def _translated(
+    source: Source, query: exp.Query, tableset: Tableset, index: RegionIndex | None, maxrec: int | None, *, strict: bool
+) -> Translation:
     resolved = Resolver(source, tableset, strict=strict).whole_query(query)
     force_types(query, canonical_types(resolved.outputs))
     Lowerer(source, index).query(query)

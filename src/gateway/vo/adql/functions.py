@@ -174,6 +174,9 @@ GEOMETRY_FUNCTIONS: Mapping[str, Geometry] = {
     )
 }
 
+RANGE = "RANGE OF RA AND DEC"
+"""A box between meridians and parallels. Only trees that we build ourselves can have it: no text can spell its name."""
+
 CONSTRUCTORS = frozenset({"BOX", "CIRCLE", "POINT", "POLYGON"})
 """Functions whose first argument may be a coordinate system (ADQL 2.1, "Coordinate systems": deprecated)."""
 
@@ -207,6 +210,8 @@ def geometry_result(name: str, arguments: Sequence[Typed]) -> Typed | None:
             return typed(CIRCLE, unit="deg") if _point_and(kinds, 1) or (len(kinds) == 3 and numbers) else None
         case "BOX":
             return typed(POLYGON, unit="deg") if _point_and(kinds, 2) or (len(kinds) == 4 and numbers) else None
+        case name if name == RANGE:
+            return typed(POLYGON, unit="deg")
         case "POLYGON":
             by_number = numbers and len(kinds) >= 6 and len(kinds) % 2 == 0
             by_point = len(kinds) >= 3 and all(kind is Kind.POINT for kind in kinds)

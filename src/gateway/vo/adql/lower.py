@@ -13,13 +13,13 @@ from typing import NoReturn, Protocol, TypeVar
 
 from sqlglot import exp
 
-from gateway.vo.adql.functions import FUNCTIONS, GEOMETRY_FUNCTIONS, sky
+from gateway.vo.adql.functions import FUNCTIONS, GEOMETRY_FUNCTIONS, RANGE, sky
 from gateway.vo.adql.lexer import Source as Text
 from gateway.vo.adql.parser import balanced
 from gateway.vo.adql.resolve import children, conjuncts, place_of, quoted
 from gateway.vo.adql.scopes import Source
 from gateway.vo.adql.types import DECIMAL, SQL_TIMESTAMP, UNKNOWN, Kind, Typed, cast, data_type, is_integer
-from gateway.vo.regions import Circle, Polygon, Region, RegionError, box, check_position, half_spaces
+from gateway.vo.regions import Circle, Polygon, Range, Region, RegionError, box, check_position, half_spaces
 from gateway.vo.tableset import SkyIndex
 
 ZONES_PER_DEGREE = 120
@@ -40,6 +40,10 @@ class RegionIndex(Protocol):
 
     def ranges(self, region: Region) -> Sequence[tuple[int, int]]:
         """Ranges of order-29 nested indices, both ends included, that cover a region."""
+        ...
+
+    def cells(self, region: Region) -> Sequence[int]:
+        """Numbers of which those of every footprint that meets a region have at least one."""
         ...
 
 
@@ -73,6 +77,10 @@ class Outline:
 
     array: exp.Expr
     constant: Polygon | None = None
+    source: Source | None = None
+    """Table whose indexed footprint this is."""
+    box: Range | None = None
+    """Set where this is no polygon at all, but a box between meridians and parallels."""
 
 
 Shape = Point | Disc | Outline
@@ -462,11 +470,14 @@ class Lowerer:
             return self.point(node, *node.expressions)
         if name == "CIRCLE":
             return self.disc(node)
+        if name == RANGE:
+            numbers = [constant(item) or 0.0 for item in node.expressions]
+            return Outline(exp.Null(), box=Range(*numbers))
         if name in {"POLYGON", "BOX"}:
             return self.polygon(node) if name == "POLYGON" else self.box(node)
         lowered = self.geometry_value(node, name) if name in GEOMETRY_FUNCTIONS else self.lower(node)
         if value.kind is Kind.POLYGON:
-            return Outline(as_doubles(lowered, value))
+            return Outline(as_doubles(lowered, value), source=footprint_source(node))
         array = as_doubles(lowered, value)
         ra, dec = element(array, 0), element(array, 1)
         if value.kind is Kind.POINT:
@@ -520,8 +531,37 @@ class Lowerer:
         """CONTAINS or INTERSECTS as a condition."""
         first, second = (self.shape(item) for item in node.expressions)
         if node.this == "CONTAINS":
-            return self.contains(first, second, is_filter=is_filter)
-        return self.intersects(first, second, is_filter=is_filter)
+            test = self.contains(first, second, is_filter=is_filter)
+        else:
+            test = self.intersects(first, second, is_filter=is_filter)
+        if not is_filter:
+            return test
+        return self.through_cells(test, first, second, is_meeting=node.this == "INTERSECTS" or isinstance(first, Point))
+
+    def through_cells(self, test: exp.Expr, one: Shape, other: Shape, *, is_meeting: bool) -> exp.Expr:
+        """Let the index of footprints find the rows for a test of a table's footprint against a constant region.
+
+        A footprint that is too large for a polygon is known by its cells alone. They decide whether it meets a region, or
+        contains a point; that it lies in a region, or has all of one in it, they cannot tell.
+        """
+        for footprint, region in ((one, constant_region(other)), (other, constant_region(one))):
+            if not isinstance(footprint, Outline) or footprint.source is None or region is None or self.index is None:
+                continue
+            table = footprint.source.table
+            assert table is not None
+            assert table.sky is not None
+            if table.sky.cells is None:
+                continue
+            column = exp.Column(this=quoted(table.sky.cells), table=quoted(footprint.source.alias))
+            cells = "{" + ",".join(map(str, self.index.cells(region))) + "}"
+            found = exp.ArrayOverlaps(
+                this=column, expression=exp.Cast(this=exp.Literal.string(cells), to=data_type("bigint[]"))
+            )
+            if is_meeting:
+                unknown = exp.Is(this=clone(footprint.array), expression=exp.Null())
+                test = exp.Paren(this=exp.Or(this=unknown, expression=test))
+            return exp.Paren(this=exp.And(this=found, expression=test))
+        return test
 
     def contains(self, inside: Shape, outside: Shape, *, is_filter: bool) -> exp.Expr:
         """Whether the first shape lies wholly in the second; rims count."""
@@ -550,6 +590,8 @@ class Lowerer:
                 return self.contains(one, other, is_filter=is_filter)
             case _, Point():
                 return self.contains(other, one, is_filter=is_filter)
+            case Outline(), Outline(box=Range() as bounds):
+                return self.range_test(bounds, one)
             case Disc(), Disc():
                 return sky("circles_meet", self.array(one), self.array(other))
             case Disc(), Outline():
@@ -558,6 +600,11 @@ class Lowerer:
                 return sky("circle_meets_polygon", self.array(other), one.array)
             case _:
                 return sky("polygons_meet", self.array(one), self.array(other))
+
+    def range_test(self, bounds: Range, outline: Outline) -> exp.Expr:
+        """Whether a box between meridians and parallels meets a polygon."""
+        numbers = (bounds.ra_min, bounds.ra_max, bounds.dec_min, bounds.dec_max)
+        return sky("range_meets_polygon", outline.array, *map(number, numbers))
 
     def distance(self, one: Point, other: Point) -> exp.Expr:
         """Distance of two positions, degrees."""
@@ -760,6 +807,29 @@ def indexed_source(ra: exp.Expr, dec: exp.Expr) -> Source | None:
         return None
     index = source.table.sky
     return source if (ra.meta["column"], dec.meta["column"]) == (index.ra, index.dec) else None
+
+
+def footprint_source(node: exp.Expr) -> Source | None:
+    """Source whose indexed footprint a column is."""
+    if not isinstance(node, exp.Column):
+        return None
+    source: Source = node.meta["source"]
+    if source.table is None or source.table.sky is None or source.table.sky.region is None:
+        return None
+    return source if node.meta["column"] == source.table.sky.region else None
+
+
+def constant_region(shape: Shape) -> Region | None:
+    """Region of a shape that is made of numbers alone; a point is a circle of radius 0."""
+    match shape:
+        case Point(constant=(ra, dec)):
+            return Circle(ra, dec, 0.0)
+        case Disc(centre=Point(constant=(ra, dec)), constant_radius=float() | int() as radius):
+            return Circle(ra, dec, radius)
+        case Outline(constant=polygon, box=bounds):
+            return polygon or bounds
+        case _:
+            return None
 
 
 def filtered_sources(select: exp.Select) -> frozenset[int]:

@@ -867,7 +867,7 @@ class Resolver:
         name = node.this.upper()
         if name in functions.NOT_BUILT:
             self.fail(node, functions.NOT_BUILT[name])
-        if name in functions.GEOMETRY_FUNCTIONS:
+        if name in functions.GEOMETRY_FUNCTIONS or name == functions.RANGE:
             return self.geometry(node, name, place)
         if name == "COALESCE":
             if not node.expressions:

@@ -29,6 +29,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from gateway.errors import ServiceError
+from gateway.vo.descriptors import ServiceDescriptor
 from gateway.vo.tableset import Datatype, Field, VOType
 
 _ELEMENTS: dict[Datatype, pa.DataType] = {
@@ -99,6 +100,8 @@ class TableHeader:
     infos: tuple[Info, ...] = ()
     name: str = "result"
     description: str | None = None
+    services: tuple[ServiceDescriptor, ...] = ()
+    """Services that take the rows; told by formats that can."""
 
 
 @dataclass(frozen=True, slots=True)

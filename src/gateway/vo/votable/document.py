@@ -84,7 +84,7 @@ def head_xml(header: TableHeader) -> str:
     return f'{PROLOGUE}<RESOURCE type="results">\n{status_xml("OK")}{infos_xml(header.infos)}{table_xml(header)}'
 
 
-def tail_xml(ending: Ending) -> str:
+def tail_xml(header: TableHeader, ending: Ending) -> str:
     """Document from the end of DATA on (DALI 1.1, "Overflow", "Errors")."""
     match ending:
         case Complete():
@@ -93,12 +93,13 @@ def tail_xml(ending: Ending) -> str:
             status = status_xml("OVERFLOW", f"The table was cut after MAXREC={maxrec} rows; more rows match.")
         case Broken(message=message):
             status = status_xml("ERROR", message)
-    return f"</TABLE>\n{status}</RESOURCE>\n</VOTABLE>\n"
+    services = "".join(service.to_xml() for service in header.services)
+    return f"</TABLE>\n{status}</RESOURCE>\n{services}</VOTABLE>\n"
 
 
 def metadata_document(header: TableHeader) -> str:
     """VOTable without DATA, as other formats carry it beside their rows (VOParquet 1.0)."""
-    return f'{PROLOGUE}<RESOURCE type="results">\n{infos_xml(header.infos)}{table_xml(header)}{tail_xml(Complete())}'
+    return f'{PROLOGUE}<RESOURCE type="results">\n{infos_xml(header.infos)}{table_xml(header)}{tail_xml(header, Complete())}'
 
 
 def error_document(message: str, *, infos: Iterable[Info] = ()) -> bytes:

@@ -37,7 +37,7 @@ class Binary2Writer:
 
     def end(self, ending: Ending) -> bytes:
         """Document after the last row."""
-        return self._base64.finish() + f"</STREAM></BINARY2></DATA>\n{tail_xml(ending)}".encode()
+        return self._base64.finish() + f"</STREAM></BINARY2></DATA>\n{tail_xml(self._header, ending)}".encode()
 
 
 class TabledataWriter:
@@ -61,4 +61,4 @@ class TabledataWriter:
 
     def end(self, ending: Ending) -> bytes:
         """Document after the last row."""
-        return f"</TABLEDATA></DATA>\n{tail_xml(ending)}".encode()
+        return f"</TABLEDATA></DATA>\n{tail_xml(self._header, ending)}".encode()
