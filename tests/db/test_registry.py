@@ -38,7 +38,8 @@ async def publish(owner: asyncpg.Connection, table: Table, *, schema: Schema = S
 async def test_tap_schema_describes_itself(database_url: str) -> None:
     tableset = await load(database_url)
     names = [table.qualified_name for table in tableset.tables]
-    assert names == [f"tap_schema.{name}" for name in ("schemas", "tables", "columns", "keys", "key_columns")]
+    own = [f"tap_schema.{name}" for name in ("schemas", "tables", "columns", "keys", "key_columns")]
+    assert names == ["ivoa.obscore", *own]
     assert all(column.is_std for table in tableset.tables for column in table.columns)
 
 
@@ -86,7 +87,7 @@ async def test_a_published_table_is_read_back_as_it_was(database_url: str, owner
 
 async def test_schemas_of_the_survey_come_before_tap_schema(database_url: str, owner: asyncpg.Connection) -> None:
     await publish(owner, stars())
-    assert [schema.name for schema in (await load(database_url)).schemas] == ["survey", "tap_schema"]
+    assert [schema.name for schema in (await load(database_url)).schemas] == ["ivoa", "survey", "tap_schema"]
 
 
 async def test_odd_names_are_stored_as_adql_writes_them(database_url: str, owner: asyncpg.Connection) -> None:
@@ -157,7 +158,7 @@ async def test_unpublishing_takes_the_table_and_its_empty_schema_away(
 ) -> None:
     await publish(owner, stars())
     await execute_all(owner, unpublish_statements("survey.stars"))
-    assert [schema.name for schema in (await load(database_url)).schemas] == ["tap_schema"]
+    assert [schema.name for schema in (await load(database_url)).schemas] == ["ivoa", "tap_schema"]
     assert not await owner.fetchval(f"SELECT has_table_privilege('{QUERY_ROLE}', 'survey.stars', 'SELECT')")
     assert not await owner.fetchval(f"SELECT has_column_privilege('{QUERY_ROLE}', 'survey.stars', 'id', 'SELECT')")
 

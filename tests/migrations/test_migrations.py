@@ -53,14 +53,14 @@ async def test_control_and_catalog_may_be_two_databases(empty_database_url: str,
     await upgrade(database_url, empty_database_url)
     connection = await asyncpg.connect(empty_database_url)
     assert await connection.fetchval("SELECT to_regnamespace('gateway')") is None
-    assert await connection.fetchval("SELECT count(*) FROM tap_schema.tables") == 5
+    assert await connection.fetchval("SELECT count(*) FROM tap_schema.tables") == 6
     await connection.close()
 
 
 async def test_processes_that_start_at_once_migrate_once(empty_database_url: str) -> None:
     await asyncio.gather(*(upgrade(empty_database_url) for _ in range(4)))
     connection = await asyncpg.connect(empty_database_url)
-    assert await connection.fetchval("SELECT version FROM tap_schema.version") == 1
+    assert await connection.fetchval("SELECT version FROM tap_schema.version") == 2  # tap_schema and ivoa, once
     await connection.close()
 
 
@@ -89,7 +89,7 @@ async def test_an_owner_without_superuser_rights_can_migrate(empty_database_url:
     await upgrade(url)
     owner = await asyncpg.connect(url)
     await owner.execute(f"SET ROLE {QUERY_ROLE}")
-    assert await owner.fetchval("SELECT count(*) FROM tap_schema.tables") == 5
+    assert await owner.fetchval("SELECT count(*) FROM tap_schema.tables") == 6
     await owner.close()
     await drop_user(server, user)
 

@@ -6,15 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sky.index import (
-    MAX_RANGES,
     ORDER,
-    HealpixIndex,
     bounding_circle,
     cell_centres,
     cell_radius,
     merged,
     order29,
 )
+from gateway.sky.search import MAX_RANGES, HealpixIndex
 from gateway.vo.regions import Circle, Polygon, Range
 from tests.sky import judge
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gateway.sky.index import HealpixIndex, order29
+from gateway.sky.index import order29
+from gateway.sky.search import HealpixIndex
 from gateway.vo.adql import translate
 from gateway.vo.tableset import Column, Datatype, Field, Schema, SkyIndex, Table, Tableset, VOType
 from tests.sky import judge

@@ -69,7 +69,7 @@ class Catalog:
         """All tables beyond the gateway's own, published or not."""
         rows = self.fetch(
             "SELECT schemaname || '.' || tablename FROM pg_tables"
-            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'tap_schema', 'gateway', 'sky', 'public')"
+            " WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'tap_schema', 'gateway', 'gateway_images', 'sky', 'public')"
         )
         return {row[0] for row in rows}
 

@@ -16,7 +16,7 @@ import structlog
 from gateway.db.connections import Connection, Database
 from gateway.db.faults import UNAVAILABLE, is_unreachable, translated
 from gateway.db.roles import QUERY_ROLE
-from gateway.db.sessions import Limits, QuerySession
+from gateway.db.sessions import Limits, Opening, QuerySession
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError, OverloadedError
 
@@ -75,7 +75,13 @@ class CatalogEngine:
 
     @asynccontextmanager
     async def session(
-        self, *, time_limit: timedelta, label: str, can_write_temp: bool = False, spent: timedelta = timedelta(0)
+        self,
+        *,
+        time_limit: timedelta,
+        label: str,
+        base_url: str = "",
+        can_write_temp: bool = False,
+        spent: timedelta = timedelta(0),
     ) -> AsyncIterator[QuerySession]:
         """Open a session: one transaction with its limits, for one query.
 
@@ -85,6 +91,8 @@ class CatalogEngine:
             Wall-clock time for everything in the session, until the last row is read.
         label
             Shown as ``application_name`` in ``pg_stat_activity``, at most 63 characters of it.
+        base_url
+            With what URLs in the rows begin.
         spent
             How much of the limit is gone already.
         can_write_temp
@@ -98,7 +106,10 @@ class CatalogEngine:
             The database does not answer.
         """
         async with self._slot():
-            session = await self._begin(time_limit, spent, label, can_write_temp=can_write_temp)
+            opening = Opening(
+                time_limit=time_limit - spent, label=label, base_url=base_url, can_write_temp=can_write_temp
+            )
+            session = await self._begin(opening, time_limit, spent)
             try:
                 yield session
             finally:
@@ -131,10 +142,8 @@ class CatalogEngine:
         finally:
             self._free.release()
 
-    async def _begin(
-        self, time_limit: timedelta, spent: timedelta, label: str, *, can_write_temp: bool
-    ) -> QuerySession:
-        begin = asyncio.ensure_future(self._in_thread(self._begun, time_limit - spent, label, can_write_temp))
+    async def _begin(self, opening: Opening, time_limit: timedelta, spent: timedelta) -> QuerySession:
+        begin = asyncio.ensure_future(self._in_thread(self._begun, opening))
         try:
             connection = await asyncio.shield(begin)
         except asyncio.CancelledError:
@@ -152,14 +161,14 @@ class CatalogEngine:
             spent=spent,
             threads=self._threads,
             cancellers=self._cancellers,
-            is_frozen=not can_write_temp,
+            is_frozen=not opening.can_write_temp,
         )
 
-    def _begun(self, time_limit: timedelta, label: str, can_write_temp: bool) -> Connection:
+    def _begun(self, opening: Opening) -> Connection:
         """Give a connection whose transaction has begun; runs in a thread."""
         while (connection := self._reusable()) is not None:
             try:
-                self._start(connection, time_limit, label, can_write_temp=can_write_temp)
+                self._start(connection, opening)
             except adbc.Error as e:
                 connection.close()
                 if not is_unreachable(e):
@@ -170,7 +179,7 @@ class CatalogEngine:
                 return connection
         connection = self._database.connect()
         try:
-            self._start(connection, time_limit, label, can_write_temp=can_write_temp)
+            self._start(connection, opening)
         except BaseException:
             connection.close()
             raise
@@ -187,9 +196,9 @@ class CatalogEngine:
                 return connection
             connection.close()
 
-    def _start(self, connection: Connection, time_limit: timedelta, label: str, *, can_write_temp: bool) -> None:
+    def _start(self, connection: Connection, opening: Opening) -> None:
         try:
-            connection.script(self._limits.begin(time_limit, label, is_frozen=not can_write_temp))
+            connection.script(self._limits.begin(opening))
         except adbc.Error as e:
             if e.sqlstate != INSUFFICIENT_PRIVILEGE or self._limits.temp_file_limit is None:
                 raise
@@ -197,7 +206,7 @@ class CatalogEngine:
             log.warning("No right to set temp_file_limit; the server's own limit is in force")
             self._limits = Limits(work_mem=self._limits.work_mem, temp_file_limit=None)
             connection.script("ROLLBACK")
-            connection.script(self._limits.begin(time_limit, label, is_frozen=not can_write_temp))
+            connection.script(self._limits.begin(opening))
 
     async def _end(self, session: QuerySession) -> None:
         connection = await session.finish()

@@ -56,12 +56,15 @@ class Chain:
         Schema that holds Alembic's own table, and that must exist before it.
     modules
         Modules that add tables to the chain's metadata.
+    others
+        Further schemas that are the chain's own.
     """
 
     name: str
     schema: str
     metadata_name: str
     modules: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     def metadata(self) -> MetaData:
         """Tables as the code wants them."""
@@ -72,7 +75,7 @@ class Chain:
 
     def includes(self, name: str | None, kind: str, _parents: object) -> bool:
         """Whether a comparison with the database looks at this object; schemas of others are not ours."""
-        return name == self.schema if kind == "schema" else True
+        return name in {self.schema, *self.others} if kind == "schema" else True
 
     def comparison(self) -> dict[str, Any]:
         """Options under which Alembic looks at the database."""
@@ -97,7 +100,13 @@ class Chain:
 
 
 CONTROL = Chain("control", "gateway", "CONTROL", ("gateway.db.schema.jobs",))
-CATALOG = Chain("catalog", "tap_schema", "CATALOG", ("gateway.db.schema.tap_schema",))
+CATALOG = Chain(
+    "catalog",
+    "tap_schema",
+    "CATALOG",
+    ("gateway.db.schema.tap_schema", "gateway.db.schema.images"),
+    others=("gateway_images",),
+)
 
 
 def upgrade(*, control_url: str, catalog_url: str, query_url: str | None = None) -> None:
@@ -345,9 +354,10 @@ def _sky_files() -> list[str]:
 
 def _standard_statements() -> list[str]:
     from gateway.db.registry import publish_schema_statements
+    from gateway.db.schema.images import OBSCORE, view_statements
     from gateway.db.schema.standard import STANDARD
 
-    return publish_schema_statements(STANDARD)
+    return [*publish_schema_statements(STANDARD), *view_statements(), *publish_schema_statements(OBSCORE)]
 
 
 def _digest(texts: Iterable[str]) -> str:

@@ -172,7 +172,9 @@ def _table(row: asyncpg.Record, columns: Sequence[Column], keys: Sequence[Foreig
 def _sky(row: asyncpg.Record) -> SkyIndex | None:
     if row["sky_ra"] is None or row["sky_dec"] is None:
         return None
-    return SkyIndex(row["sky_ra"], row["sky_dec"], row["sky_healpix"], row["sky_has_zones"])
+    return SkyIndex(
+        row["sky_ra"], row["sky_dec"], row["sky_healpix"], row["sky_has_zones"], row["sky_region"], row["sky_cells"]
+    )
 
 
 def _column(row: asyncpg.Record) -> Column:
@@ -298,7 +300,7 @@ def _schema_statement(schema: Schema) -> str:
 
 _TABLE_COLUMNS = (
     "schema_name, table_type, utype, description, table_index, title, physical_schema, physical_name, nrows,"
-    " sky_ra, sky_dec, sky_healpix, sky_has_zones"
+    " sky_ra, sky_dec, sky_healpix, sky_has_zones, sky_region, sky_cells"
 )
 
 
@@ -319,6 +321,8 @@ def _table_statements(table: Table, *, replace: bool) -> Iterator[str]:
         sky.dec if sky else None,
         sky.healpix if sky else None,
         sky.has_zones if sky else False,
+        sky.region if sky else None,
+        sky.cells if sky else None,
     )
     insert = f"INSERT INTO tap_schema.tables (table_name, {_TABLE_COLUMNS}) VALUES ({name}, {values})"
     if replace:
@@ -389,7 +393,9 @@ def _grant_statements(table: Table) -> Iterator[str]:
         return
     readable = dict.fromkeys(column.physical for column in table.columns)
     if table.sky is not None:
-        readable |= dict.fromkeys(name for name in (table.sky.ra, table.sky.dec, table.sky.healpix) if name)
+        readable |= dict.fromkeys(
+            name for name in (table.sky.ra, table.sky.dec, table.sky.healpix, table.sky.cells) if name
+        )
     yield f"REVOKE ALL ON {relation} FROM {QUERY_ROLE}"
     yield f"GRANT SELECT ({', '.join(map(identifier, readable))}) ON {relation} TO {QUERY_ROLE}"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+BASE_URL = "gateway.base_url"
+"""Session setting from which views make URLs: that of the service, as the caller sees it."""
+
 QUERY_ROLE = "gateway_query"
 """Name of the role; belongs to the whole server, so that all databases of a server share it."""
 

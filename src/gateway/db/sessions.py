@@ -16,6 +16,7 @@ import structlog
 
 from gateway.db.connections import Connection, Rows
 from gateway.db.faults import translated
+from gateway.db.roles import BASE_URL
 from gateway.db.sql import identifier, literal
 from gateway.errors import TimeLimitError
 from gateway.vo.tableset import SkyIndex, Table
@@ -35,6 +36,20 @@ LABEL_BYTES = 63
 """PostgreSQL cuts application_name there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a session begins."""
+
+    time_limit: timedelta
+    """Wall-clock time that is left for it."""
+    label: str
+    """Shown as ``application_name``."""
+    base_url: str = ""
+    """With what URLs in the rows begin."""
+    can_write_temp: bool = False
+    """Whether uploads will be written before the query."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a query may use, as PostgreSQL spells it."""
@@ -42,17 +57,18 @@ class Limits:
     work_mem: str
     temp_file_limit: str | None
 
-    def begin(self, time_limit: timedelta, label: str, *, is_frozen: bool) -> str:
+    def begin(self, opening: Opening) -> str:
         """Statements that open the transaction; everything they set ends with it."""
         settings = {
-            "statement_timeout": milliseconds(time_limit),
+            "statement_timeout": milliseconds(opening.time_limit),
             "work_mem": self.work_mem,
-            "application_name": label.encode("ascii", "replace").decode()[:LABEL_BYTES],
+            "application_name": opening.label.encode("ascii", "replace").decode()[:LABEL_BYTES],
+            BASE_URL: opening.base_url,
         }
         if self.temp_file_limit is not None:
             settings["temp_file_limit"] = self.temp_file_limit
         words = [f"SET LOCAL {name} = {literal(value)}" for name, value in settings.items()]
-        return "; ".join(["BEGIN READ ONLY" if is_frozen else "BEGIN", *words])
+        return "; ".join(["BEGIN" if opening.can_write_temp else "BEGIN READ ONLY", *words])
 
 
 def milliseconds(limit: timedelta) -> str:

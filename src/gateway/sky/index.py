@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,13 +29,6 @@ from gateway.vo.regions import (
 
 ORDER = 29
 """Deepest order of HEALPix, 0.4 milliarcseconds: what a 64-bit integer holds."""
-
-MAX_RANGES = 32
-"""Most ranges of a region.
-
-Each costs PostgreSQL about 20 microseconds of planning and one descent of the index; fewer cover more than the region, and
-what is too much is read and thrown away.
-"""
 
 SLACK_DEG = 1e-7
 """By how much a circle is widened before it is covered, degrees: far above rounding, far below any cell in use."""
@@ -82,40 +74,6 @@ def order29(ra: npt.ArrayLike, dec: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return cells.astype(np.int64)
 
 
-class HealpixIndex:
-    """Covers regions by ranges of order-29 nested indices (implements ``vo.adql.RegionIndex``).
-
-    Parameters
-    ----------
-    max_ranges
-        Most ranges of one region.
-    """
-
-    def __init__(self, *, max_ranges: int = MAX_RANGES) -> None:
-        self._max_ranges = max_ranges
-        self._ranges = functools.lru_cache(maxsize=1024)(self._cover)
-
-    def ranges(self, region: Region) -> Sequence[tuple[int, int]]:
-        """Find ranges, both ends included, ascending and apart, that hold the index of every position of a region.
-
-        Parameters
-        ----------
-        region
-            Circle, polygon or range, ICRS degrees.
-        """
-        return self._ranges(region)
-
-    def _cover(self, region: Region) -> tuple[tuple[int, int], ...]:
-        match region:
-            case Circle():
-                cells, depths = circle_cells(region)
-            case Polygon():
-                cells, depths = polygon_cells(region)
-            case Range():
-                cells, depths = circle_cells(bounding_circle(region))
-        return merged(cells, depths, self._max_ranges)
-
-
 LARGE_DEG = 30.0
 """Radius, degrees, from which all cells of `LARGE_DEPTH` are looked at: cdshealpix 0.9 loses cells of circles beyond 100."""
 
@@ -123,7 +81,18 @@ LARGE_DEPTH = 4
 """3,072 cells of 3.7 degrees."""
 
 
-def circle_cells(circle: Circle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def region_cells(region: Region, *, across: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Cells of mixed depth that cover a region, about so many along its diameter, and their depths."""
+    match region:
+        case Circle():
+            return circle_cells(region, across)
+        case Polygon():
+            return polygon_cells(region, across)
+        case Range():
+            return circle_cells(bounding_circle(region), across)
+
+
+def circle_cells(circle: Circle, across: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Cells of mixed depth that cover a circle, and their depths."""
     radius = circle.radius + SLACK_DEG
     if radius >= LARGE_DEG:
@@ -133,7 +102,7 @@ def circle_cells(circle: Circle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
             centre = np.array(unit_vector(circle.ra, circle.dec))
             cells = cells[cell_centres(cells, LARGE_DEPTH) @ centre >= math.cos(reach)]
         return cells, np.full(cells.size, LARGE_DEPTH, dtype=np.int64)
-    depth = depth_for(radius)
+    depth = depth_for(radius, across)
     # computed two orders deeper and then widened again: fewer cells that touch the circle only in theory
     finer = min(2, ORDER - depth)
     found, depths, _ = _rust().cone_search(
@@ -147,17 +116,17 @@ def circle_cells(circle: Circle) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     return found.astype(np.int64), depths.astype(np.int64)
 
 
-def depth_for(radius_deg: float) -> int:
-    """Order at which a circle of a radius (degrees) is a few tens of cells."""
-    # cells of order k are about 58.6 / 2**k degrees wide; about eight of them across
-    return int(min(max(math.floor(math.log2(58.6 * CELLS_ACROSS / (2 * radius_deg))), 0), ORDER))
+def depth_for(radius_deg: float, across: int) -> int:
+    """Order at which a circle of a radius (degrees) is so many cells across."""
+    # cells of order k are about 58.6 / 2**k degrees wide
+    return int(min(max(math.floor(math.log2(58.6 * across / (2 * radius_deg))), 0), ORDER))
 
 
 CELLS_ACROSS = 8
 """Cells along the diameter of a circle: the cover is then about 1.4 times the circle, in some 20 ranges."""
 
 
-def polygon_cells(polygon: Polygon) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def polygon_cells(polygon: Polygon, across: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Cells of mixed depth that cover a polygon, and their depths.
 
     Notes
@@ -166,7 +135,7 @@ def polygon_cells(polygon: Polygon) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     within a known angle of its centre, so its centre's distance from each edge's plane decides.
     """
     circle = bounding_circle(polygon)
-    cells, depths = circle_cells(circle)
+    cells, depths = circle_cells(circle, across)
     normals = half_spaces(polygon)
     if normals is None:
         return cells, depths
@@ -211,14 +180,7 @@ def cell_radius(depth: int) -> float:
 def bounding_circle(region: Polygon | Range) -> Circle:
     """Find a circle that holds a region."""
     if isinstance(region, Range):
-        if region.dec_max >= 90 or region.dec_min <= -90 or (region.ra_max - region.ra_min) % 360 > 170:
-            return Circle(0.0, 90.0, 180.0)
-        width = (region.ra_max - region.ra_min) % 360
-        centre = ((region.ra_min + width / 2) % 360, (region.dec_min + region.dec_max) / 2)
-        corners = [(ra, dec) for ra in (region.ra_min, region.ra_max) for dec in (region.dec_min, region.dec_max)]
-        # parallels bulge from the corners' chords towards the poles, by less than their own width
-        radius = max(_angle(unit_vector(*centre), unit_vector(*corner)) for corner in corners)
-        return Circle(*centre, min(math.degrees(radius) + width / 2, 180.0))
+        return _around_range(region)
     vectors = [unit_vector(*vertex) for vertex in region.vertices]
     middle = (sum(v[0] for v in vectors), sum(v[1] for v in vectors), sum(v[2] for v in vectors))
     radius = max(_angle(middle, vector) for vector in vectors) if dot(middle, middle) > 1e-20 else math.pi
@@ -226,6 +188,20 @@ def bounding_circle(region: Polygon | Range) -> Circle:
     if radius >= math.radians(89.9):
         return Circle(0.0, 90.0, 180.0)
     return Circle(*position(middle), math.degrees(radius) + SLACK_DEG)
+
+
+def _around_range(region: Range) -> Circle:
+    # the cap around the nearer pole holds every box; a box that is not wide has a smaller circle around its middle
+    north, south = 90.0 - region.dec_min, 90.0 + region.dec_max
+    cap = Circle(0.0, 90.0, north) if north <= south else Circle(0.0, -90.0, south)
+    width = 360.0 if region.ra_max - region.ra_min >= 360 else (region.ra_max - region.ra_min) % 360
+    if width > 170:
+        return cap
+    centre = ((region.ra_min + width / 2) % 360, (region.dec_min + region.dec_max) / 2)
+    corners = [(ra, dec) for ra in (region.ra_min, region.ra_max) for dec in (region.dec_min, region.dec_max)]
+    # parallels bulge from the corners' chords towards the poles, by less than their own width
+    radius = max(_angle(unit_vector(*centre), unit_vector(*corner)) for corner in corners)
+    return min(cap, Circle(*centre, min(math.degrees(radius) + width / 2, 180.0)), key=lambda circle: circle.radius)
 
 
 def _angle(one: Vector, other: Vector) -> float:

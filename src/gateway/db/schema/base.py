@@ -8,6 +8,9 @@ CONTROL_SCHEMA = "gateway"
 CATALOG_SCHEMA = "tap_schema"
 """Schema of the catalog database: TAP_SCHEMA with the physical names beside the published ones."""
 
+IMAGES_SCHEMA = "gateway_images"
+"""Schema of the catalog database that holds collections, files and datasets; ``ivoa.obscore`` is a view of it."""
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",

@@ -66,6 +66,8 @@ job = Table(
     Column("job_list", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("account", Text),
+    # Under which URL its creator saw the gateway: links in its results begin with it.
+    Column("base_url", Text, nullable=False, server_default=""),
     Column("run_id", Text),
     Column("phase", Text, nullable=False, server_default="PENDING"),
     _instant("created", default=True),

@@ -50,6 +50,8 @@ tables = Table(
     _text("sky_dec"),
     _text("sky_healpix"),
     Column("sky_has_zones", Boolean, nullable=False, server_default="false"),
+    _text("sky_region"),
+    _text("sky_cells"),
 )
 
 columns = Table(
