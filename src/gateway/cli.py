@@ -36,7 +36,7 @@ app = typer.Typer(
     Publish a table: [bold]gateway ingest table stars.parquet --name survey.stars[/bold], then [bold]gateway serve[/bold].
     State lies under GATEWAY_HOME (default ./.gateway); [bold]gateway settings[/bold] lists every setting.""",
 )
-ingest_app = typer.Typer(no_args_is_help=True, help="Publish files as tables.")
+ingest_app = typer.Typer(no_args_is_help=True, help="Publish tables and images.")
 drop_app = typer.Typer(no_args_is_help=True, help="Unpublish and remove.")
 app.add_typer(ingest_app, name="ingest")
 app.add_typer(drop_app, name="drop")
@@ -46,6 +46,7 @@ err = Console(stderr=True, highlight=False)
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
         )
     except KeyboardInterrupt:
         err.print("gateway: stopped")
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
 
 
 def _plain(text: str) -> str:
@@ -84,8 +85,10 @@ def load_settings(**changes: Any) -> Settings:
 
 # -- serving ---------------------------------------------------------------------------------------------
 
-HostOption = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]", show_default=False)]
-PortOption = Annotated[int | None, typer.Option(help="Port to listen on. [default: 8080]", show_default=False)]
+HostOption = Annotated[
+    str | None, typer.Option(help=r"Address to listen on. \[default: 127.0.0.1]", show_default=False)
+]
+PortOption = Annotated[int | None, typer.Option(help=r"Port to listen on. \[default: 8080]", show_default=False)]
 
 
 @app.command()
@@ -114,8 +117,12 @@ def worker() -> None:
 
 
 @app.command()
-def demo(host: HostOption = None, port: PortOption = None) -> None:
-    """Build the demo survey (real Gaia DR3 and Hipparcos stars) and serve it."""
+def demo(
+    host: HostOption = None,
+    port: PortOption = None,
+    small: Annotated[bool, typer.Option("--small", help="Fewer and smaller images: 3 MB instead of 130.")] = False,
+) -> None:
+    """Build the demo survey (real Gaia DR3 and Hipparcos stars, images simulated from them) and serve it."""
     from gateway import serve as serving
 
     settings = load_settings(host=host, port=port)
@@ -127,8 +134,28 @@ def demo(host: HostOption = None, port: PortOption = None) -> None:
             reports = ensure_demo(_admin_url(resolved), progress)
         for report in reports:
             err.print(f"Published {report.table}: {report.rows:,} rows in {report.seconds:.1f} s")
+        _prepare_images(resolved, is_small=small)
 
     raise typer.Exit(serving.serve(settings, prepare=prepare, ready=_show_demo))
+
+
+def _prepare_images(settings: Settings, *, is_small: bool) -> None:
+    """Build and publish the images of the demo survey, as far as that is not done."""
+    from gateway.demo.images import COLLECTION, ensure_built, publish
+    from gateway.ingest.images.show import files_bar
+
+    started = time.monotonic()
+    with files_bar(err, "Simulating images") as progress:
+        folder = ensure_built(settings.home_path, is_small=is_small, progress=progress)
+    with files_bar(err, "Looking into images") as progress:
+        report = publish(folder, admin_url=_admin_url(settings), authority=settings.authority, progress=progress)
+    if report is None:
+        return
+    if report.is_interrupted:
+        raise KeyboardInterrupt
+    if report.looked_at:
+        images = sum(images for _, _, images in report.counts())
+        err.print(f"Published {COLLECTION}: {images:,} simulated images in {time.monotonic() - started:.1f} s")
 
 
 @app.command()
@@ -184,12 +211,78 @@ def ingest_table(
     err.print(f'Try it: gateway query "SELECT TOP 5 * FROM {_plain(report.table)}"', soft_wrap=True)
 
 
-@ingest_app.command("images", hidden=True)
-def ingest_images(paths: list[str], collection: Annotated[str, typer.Option()] = "") -> None:
-    """Publish FITS images (not in this version)."""
-    raise NotSupportedError(
-        f"This version publishes tables only; images ({collection or ', '.join(paths)}) come later."
-    )
+@ingest_app.command("images")
+def ingest_images(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="FITS files, folders of them (with subfolders), or http(s):// URLs of files."),
+    ],
+    collection: Annotated[str, typer.Option(help="Name of the collection; new, or one to bring up to date.")],
+    describe: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with what headers do not say: filters, companion files, columns (docs/collections.md)."
+        ),
+    ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder below which all files of the collection lie; of a known collection, the one to which they were moved. "
+            r"\[default: the folder named, or the nearest common one]",
+            show_default=False,
+        ),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what the collection has from files that are gone below the paths.")
+    ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="List every file at the end, however many there are.")
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=r"Processes that look into files. \[default: as many as there are cores]", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Publish FITS images as a collection: one row of ivoa.obscore for each science image.
+
+    Masks, variances and weights are recognised by EXTNAME or EXTTYPE, or,
+    in files of their own, by the rules of --describe.
+    A file that cannot be placed on the sky is refused with a reason; the rest goes on.
+    Repeating looks only into files that are new or have changed: it brings a
+    collection up to date, and goes on after an interruption.
+    Files stay where they are and are never changed.
+
+    Example: gateway ingest images /data/survey --collection survey
+    With rules: gateway ingest images /data/survey --collection survey --describe survey.toml
+    """
+    from gateway.ingest.images import ingest_images as ingest
+    from gateway.ingest.images.show import files_bar, show_report
+
+    with _databases(migrated=True) as settings:
+        with files_bar(err, "Looking into files") as progress:
+            report = ingest(
+                paths,
+                collection=collection,
+                admin_url=_admin_url(settings),
+                authority=settings.authority,
+                describe=describe,
+                root=root,
+                prune=prune,
+                processes=processes,
+                progress=progress,
+            )
+        show_report(report, out, is_full=list_all)
+    if report.is_interrupted:
+        err.print(f"Interrupted with {report.unread:,} files to go; the same command again goes on from here.")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if report.is_all_refused:
+        raise typer.Exit(EXIT_FAULT)
+    err.print(f'Try it: gateway query "{_plain(IMAGES_QUERY.format(collection))}"', soft_wrap=True, highlight=False)
+
+
+IMAGES_QUERY = "SELECT TOP 5 obs_id, s_ra, s_dec FROM ivoa.obscore WHERE obs_collection='{}'"
 
 
 @app.command(hidden=True)
@@ -210,10 +303,19 @@ def drop_table(name: Annotated[str, typer.Argument(help="Published name: schema.
     err.print(f"Dropped {name}.")
 
 
-@drop_app.command("collection", hidden=True)
-def drop_collection(name: str) -> None:
-    """Remove an image collection (not in this version)."""
-    raise NotSupportedError(f"This version has no image collections; there is no {name} to drop.")
+@drop_app.command("collection")
+def drop_collection(name: Annotated[str, typer.Argument(help="Name of the collection.")]) -> None:
+    """Forget an image collection; its files stay where they are."""
+    from gateway.ingest.images.collections import drop_collection as drop
+
+    with _databases(migrated=True) as settings:
+        gone = drop(name, _admin_url(settings))
+    err.print(
+        f"Dropped {gone.name}: {gone.images:,} images of {gone.files:,} files. The files themselves were not touched; "
+        f"they are below {_plain(gone.root)}",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 # -- asking ----------------------------------------------------------------------------------------------
@@ -309,9 +411,24 @@ def status() -> None:
     ):
         table.add_row(name, _plain(value))
     with _databases(migrated=True) as resolved:
-        for name, value in asyncio.run(collect_status(resolved)):
+        for name, value in (*asyncio.run(collect_status(resolved)), *_collections(resolved)):
             table.add_row(name, _plain(value))
     out.print(table)
+
+
+def _collections(settings: Settings) -> list[tuple[str, str]]:
+    """Lines of ``gateway status`` about image collections."""
+    from gateway.ingest.images.collections import list_collections
+
+    found = list_collections(_admin_url(settings))
+    if not found:
+        return [("images", "none; publish some: gateway ingest images")]
+    images, files = (sum(getattr(one, name) for one in found) for name in ("images", "files"))
+    total = f"{images:,} of {files:,} files in {len(found)} collection{'s' if len(found) > 1 else ''}"
+    return [
+        ("images", total),
+        *((f"  {one.name}", f"{one.images:,} of {one.files:,} files below {one.root}") for one in found),
+    ]
 
 
 @app.command("settings")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,14 @@ from gateway.vo.tap import TapRequest
 OPERATOR = Caller(key="operator", account=None, address=None)
 """Whoever can run commands here sees what everyone sees."""
 
+
+def operator(settings: Settings) -> Caller:
+    """Give the operator as a caller: links in rows begin with the URL that clients see, as far as it is known here."""
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - compared, not bound
+    base = settings.public_base_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return replace(OPERATOR, base_url=base + settings.base_path)
+
+
 SCREEN_ROWS = 100
 """Rows shown on a terminal; more are for a file."""
 
@@ -39,7 +48,7 @@ async def show_query(settings: Settings, adql: str, *, maxrec: int | None, conso
     request = TapRequest(adql, maxrec=min(maxrec, SCREEN_ROWS) if maxrec is not None else SCREEN_ROWS)
     async with open_queries(settings) as queries:
         with notes.status("Running the query"):
-            table = await queries.open(request, OPERATOR)
+            table = await queries.open(request, operator(settings))
         async with aclosing(table):
             batches = [batch async for batch in table]
             _show(table, batches, console)
@@ -75,7 +84,7 @@ async def write_query(
     started = time.monotonic()
     async with open_queries(settings) as queries:
         with notes.status("Running the query"):
-            table = await queries.open(request, OPERATOR)
+            table = await queries.open(request, operator(settings))
         async with aclosing(table), aclosing(serialise(table, form)) as body:
             size = await _write(body, path, notes)
         cut = f"; cut at {table.ending.maxrec:,} rows" if isinstance(table.ending, Overflow) else ""
@@ -119,7 +128,7 @@ async def _copy(body: AsyncGenerator[bytes, None], file: BinaryIO, notes: Consol
 @contextmanager
 def translator(databases: AbstractContextManager[Settings] | None, *, strict: bool) -> Iterator[Callable[[str], str]]:
     """Give ``ADQL -> SQL``, against the published tables, or against none."""
-    from gateway.sky.index import HealpixIndex
+    from gateway.sky.search import HealpixIndex
     from gateway.vo.adql import translate, translate_unresolved
 
     if databases is None:
@@ -152,5 +161,4 @@ async def collect_status(settings: Settings) -> list[tuple[str, str]]:
         ("Redis", "answers" if is_alive else "does not answer; workers look for jobs by themselves"),
         *((f"queue {b.queue}", f"{b.waiting} waiting, {b.running} running") for b in backlogs),
         ("tables", f"{len(tables)} with {rows:,} rows" if tables else "none; publish one: gateway ingest table"),
-        ("images", "not in this version"),
     ]

@@ -8,11 +8,9 @@ commit, PostgreSQL forgets the rest.
 from __future__ import annotations
 
 import asyncio
-import errno
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ import pyarrow as pa
 from gateway.db.loading import PhysicalTable, copy_batches, quote, sql_type
 from gateway.db.registry import publish_statements, unpublish_statements
 from gateway.db.sql import literal
-from gateway.db.urls import DatabaseURL
-from gateway.errors import BackendUnavailableError, IngestError, NotFoundError
+from gateway.errors import IngestError, NotFoundError
+from gateway.ingest.connection import admin_connection
 from gateway.ingest.describe import SchemaDescription, read_description
 from gateway.ingest.names import HEALPIX, parse_table_name
 from gateway.ingest.plan import Plan, make_plan
@@ -41,9 +39,6 @@ INDEX_MEMORY = "256MB"
 
 LOCK_PATIENCE_S = 15.0
 """How long to wait for another ingest of the same table: a killed one is noticed within `LOST_CLIENT_CHECK`."""
-
-LOST_CLIENT_CHECK = "5s"
-"""How often PostgreSQL looks, while it builds an index, whether this process still lives."""
 
 SWAP_PATIENCE_S = 600.0
 """How long to wait for queries on a table that is replaced: the longest synchronous query is far shorter."""
@@ -156,7 +151,7 @@ async def publish_files(
     schema, table = parse_table_name(name)
     description = read_description(Path(describe)) if describe else None
     load = Load(progress or ignore, replace=replace)
-    async with _connection(admin_url) as connection:
+    async with admin_connection(admin_url) as connection:
         # Before hours of reading, not after.
         await load.check_name(connection, schema, table)
     plan = await asyncio.to_thread(
@@ -178,7 +173,7 @@ async def publish_files(
         else:
             # Nothing to sort by: straight from the file to PostgreSQL.
             batches = load.read(plan, folder)
-        async with _connection(admin_url) as connection:
+        async with admin_connection(admin_url) as connection:
             await load.publish(connection, plan, batches, description)
     finally:
         sorter.close()
@@ -201,7 +196,7 @@ async def remove_table(name: str, admin_url: str) -> None:
         It was not made by `publish_files`.
     """
     schema, table = parse_table_name(name)
-    async with _connection(admin_url) as connection:
+    async with admin_connection(admin_url) as connection:
         load = Load(ignore, replace=True)
         async with connection.transaction():
             await load.lock(connection, schema, table)
@@ -419,50 +414,3 @@ def _indexes(plan: Plan) -> Iterator[Index]:
         if columns and len(columns) == len(names) and columns not in seen:
             seen.add(columns)
             yield Index(tuple(map(quote, columns)), columns[0], is_unique, ", ".join(names))
-
-
-@asynccontextmanager
-async def _connection(admin_url: str) -> AsyncIterator[Any]:
-    """Connect as the administrator; what goes wrong becomes an error of ours."""
-    url = DatabaseURL.parse(admin_url).with_application_name("gw:ingest").asyncpg()
-    connection: Any = None
-    try:
-        connection = await asyncpg.connect(
-            url, timeout=10, server_settings={"client_connection_check_interval": LOST_CLIENT_CHECK}
-        )
-        yield connection
-    except asyncpg.DiskFullError as e:
-        raise IngestError(
-            f"PostgreSQL has no disk space left ({e.message or e}); free some and repeat: nothing was published"
-        ) from e
-    except asyncpg.ProgramLimitExceededError as e:
-        raise IngestError(
-            f"a row is too large for PostgreSQL ({e}); split the table into several with a common key"
-        ) from e
-    except asyncpg.InsufficientPrivilegeError as e:
-        raise IngestError(
-            f"the database user may not do this ({e}); use one who owns the catalog database (GATEWAY_CATALOG_ADMIN_URL)"
-        ) from e
-    except asyncpg.UndefinedFunctionError as e:
-        raise IngestError(f"this database lacks a function of the gateway ({e}); run gateway migrate first") from e
-    except (
-        asyncpg.PostgresConnectionError,
-        asyncpg.OperatorInterventionError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ) as e:
-        raise BackendUnavailableError(f"PostgreSQL went away ({e}); nothing was published, try again") from e
-    except (ConnectionError, TimeoutError, asyncpg.PostgresError) as e:
-        if isinstance(e, asyncpg.PostgresError) and connection is not None:
-            raise
-        raise BackendUnavailableError(f"the catalog database does not answer ({e})") from e
-    except OSError as e:
-        if e.errno == errno.ENOSPC:
-            raise IngestError(f"no disk space left ({e}); nothing was published") from e
-        if connection is None:
-            raise BackendUnavailableError(f"the catalog database does not answer ({e})") from e
-        raise
-    finally:
-        if connection is not None:
-            # Not close(): it would wait for a COPY that was interrupted.
-            connection.terminate() if connection.is_in_transaction() else await connection.close()
