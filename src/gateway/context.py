@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,21 +14,30 @@ from typing import Any
 from gateway import __version__
 from gateway.children import ChildPool, ChildSettings
 from gateway.db.engine import CatalogEngine
+from gateway.db.images import ImageCatalog
 from gateway.db.registry import Registry
 from gateway.errors import NotSupportedError
 from gateway.jobs.files import fetch_uploads
 from gateway.jobs.models import Job
 from gateway.jobs.queue import ArqQueue
-from gateway.jobs.service import JobLimits, JobService, Validator
+from gateway.jobs.service import JobLimits, JobList, JobService, Validator
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
 from gateway.services.access import Caller
+from gateway.services.cutouts import CutFile, CutoutService, cut_in_thread
+from gateway.services.datafiles import DataFileService
+from gateway.services.discovery import DiscoveryService
+from gateway.services.links import LinkService
 from gateway.services.queries import QueryLimits, QueryService
+from gateway.services.repository import FileRepository, Repository
+from gateway.services.slots import Slots
 from gateway.services.uploads import ReadUpload, UploadLimits, Uploads, read_in_thread
 from gateway.settings import Settings
-from gateway.sky.index import HealpixIndex
+from gateway.sky.search import HealpixIndex
 from gateway.storage.results import LocalResultStore, ResultStore
+from gateway.vo import soda
 from gateway.vo.formats.base import Info
+from gateway.vo.soda import CutoutRequest
 from gateway.vo.tap import TapRequest
 
 UPLOAD_CHILDREN = 2
@@ -45,6 +55,10 @@ class Context:
     """What an API process works with."""
 
     queries: QueryService
+    discovery: DiscoveryService
+    links: LinkService
+    cutouts: CutoutService
+    files: DataFileService
     jobs: JobService
 
 
@@ -53,6 +67,7 @@ class TaskServices:
     """What a job's child process works with."""
 
     queries: QueryService
+    cutouts: CutoutService
     results: ResultStore
 
 
@@ -73,7 +88,18 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         children = await stack.enter_async_context(
             ChildPool.open(_upload_children(settings), size=UPLOAD_CHILDREN, warm=1)
         )
+        cutters = await stack.enter_async_context(
+            ChildPool.open(_cutting_children(settings), size=settings.cutout_slots, warm=1)
+        )
         queries = await stack.enter_async_context(open_queries(settings, read_upload=_in_child(children)))
+        repository = await stack.enter_async_context(open_repository(settings))
+        cutouts = CutoutService(
+            repository=repository,
+            cut=_cut_in_child(cutters, settings.sync_time_limit),
+            slots=_cutout_slots(settings, settings.cutout_slots),
+            most_pixels=settings.cutout_max_pixels_sync,
+            limit="one request may have (a job to /soda/async may have more)",
+        )
         store = await stack.enter_async_context(JobStore.open(urls.control, connections=FRONT_CONNECTIONS))
         signals = await stack.enter_async_context(PhaseSignals.open(urls.control))
         results = open_results(settings)
@@ -84,7 +110,10 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             results=results,
             wake_up=wake_up,
             signals=signals,
-            validators={"tap": _query_validator(queries, results)},
+            lists={
+                "tap": JobList(validate=_query_validator(queries, results), repeatable=frozenset({"UPLOAD"})),
+                "soda": JobList(validate=_cutout_validator(cutouts), repeatable=frozenset(soda.REPEATABLE)),
+            },
             limits=JobLimits(
                 execution_duration_default=settings.execution_duration_default,
                 execution_duration_hard=settings.execution_duration_hard,
@@ -97,7 +126,14 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
             ),
         )
         await stack.enter_async_context(_in_background(queries.warm(), head_start_s=HEAD_START_S))
-        yield Context(queries=queries, jobs=jobs)
+        yield Context(
+            queries=queries,
+            discovery=DiscoveryService(queries),
+            links=LinkService(repository),
+            cutouts=cutouts,
+            files=DataFileService(repository),
+            jobs=jobs,
+        )
 
 
 @asynccontextmanager
@@ -145,10 +181,33 @@ async def open_queries(
 
 @asynccontextmanager
 async def open_task_services(record: Mapping[str, Any]) -> AsyncIterator[TaskServices]:
-    """Hold what a job's child needs; ``record`` is `Settings.to_record`. A child runs one query at a time."""
+    """Hold what a job's child needs; ``record`` is `Settings.to_record`. A child does one thing at a time."""
     settings = Settings(**record)
-    async with open_queries(settings, slots=1) as queries:
-        yield TaskServices(queries=queries, results=open_results(settings))
+    async with open_queries(settings, slots=1) as queries, open_repository(settings) as repository:
+        cutouts = CutoutService(
+            repository=repository,
+            cut=cut_in_thread,
+            slots=_cutout_slots(settings, 1),
+            most_pixels=settings.cutout_max_pixels,
+        )
+        yield TaskServices(queries=queries, cutouts=cutouts, results=open_results(settings))
+
+
+@asynccontextmanager
+async def open_repository(settings: Settings) -> AsyncIterator[Repository]:
+    """Hold what finds images."""
+    urls = settings.urls()
+    async with ImageCatalog.open(urls.catalog or urls.catalog_admin) as catalog:
+        yield FileRepository(catalog)
+
+
+def _cutout_slots(settings: Settings, count: int) -> Slots:
+    return Slots(
+        count,
+        patience=settings.slot_patience,
+        busy=f"all {count} slots for cutouts are taken (cutout_slots); try again in a few seconds, or send the request "
+        "as a job to /soda/async",
+    )
 
 
 @asynccontextmanager
@@ -187,11 +246,23 @@ def open_results(settings: Settings) -> ResultStore:
 def _query_validator(queries: QueryService, results: ResultStore) -> Validator:
     """Check at RUN that a TAP job's parameters make a query that can run, its uploads included."""
 
-    async def validate(job: Job) -> None:
+    async def validate(job: Job) -> int:
         request = TapRequest.from_params(job.bag)
-        caller = Caller(key=job.owner, account=job.account)
+        caller = Caller(key=job.owner, account=job.account, base_url=job.base_url)
         with TemporaryDirectory(prefix="gateway-check-") as folder:
             await queries.check(request, caller, uploads=await fetch_uploads(job.uploads, results, Path(folder)))
+        return 1
+
+    return validate
+
+
+def _cutout_validator(cutouts: CutoutService) -> Validator:
+    """Check at RUN that a SODA job's parameters make cutouts of datasets that are there; each is a part of the job."""
+
+    async def validate(job: Job) -> int:
+        request = CutoutRequest.from_params(job.bag)
+        await cutouts.check(request, Caller(key=job.owner, account=job.account, base_url=job.base_url))
+        return len(request.cutouts)
 
     return validate
 
@@ -206,6 +277,18 @@ def _upload_children(settings: Settings) -> ChildSettings:
         memory_bytes=settings.child_memory_bytes,
         preload=("gateway.services.uploads", "gateway.vo.votable.reader", "gateway.sky.index"),
     )
+
+
+def _cutting_children(settings: Settings) -> ChildSettings:
+    return ChildSettings(memory_bytes=settings.child_memory_bytes, preload=("gateway.services.cutting",))
+
+
+def _cut_in_child(children: ChildPool, within: timedelta) -> CutFile:
+    async def cut(**arguments: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await children.call("gateway.services.cutting:cut_file", within=within, **arguments)
+        return answer
+
+    return cut
 
 
 def _in_child(children: ChildPool) -> ReadUpload:

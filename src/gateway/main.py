@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from gateway import __version__
 from gateway.context import open_context
 from gateway.log import configure_logs
-from gateway.routers import health, home, tap, uws
+from gateway.routers import datalink, files, health, home, sia, soda, tap
 from gateway.routers.deps import LOOPBACK, Gateway, Site
 from gateway.settings import Settings
 from gateway.vo.capabilities import TapLimits
@@ -25,17 +25,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logs(settings)
         async with open_context(settings) as context:
-            app.state.gateway = Gateway(site=make_site(settings), queries=context.queries, jobs=context.jobs)
+            app.state.gateway = Gateway(
+                site=make_site(settings),
+                queries=context.queries,
+                discovery=context.discovery,
+                links=context.links,
+                cutouts=context.cutouts,
+                files=context.files,
+                jobs=context.jobs,
+            )
             yield
 
     app = FastAPI(
         title=settings.title,
         version=__version__,
-        summary="Virtual Observatory services: TAP 1.1 with ADQL, UWS jobs",
+        summary="Virtual Observatory services: TAP 1.1 with ADQL, SIA 2, SODA, DataLink, UWS jobs",
         lifespan=lifespan,
         root_path=settings.base_path,
     )
-    for router in (home.router, *tap.routers, uws.job_router("tap", "/tap/async"), health.router):
+    for router in (
+        home.router,
+        *tap.routers,
+        *sia.routers,
+        *datalink.routers,
+        *soda.routers,
+        files.router,
+        health.router,
+    ):
         app.include_router(router)
     return app
 

@@ -127,6 +127,14 @@ class Settings(BaseSettings):
     query_memory: Memory = Field("64MB", description="work_mem of one query.")
     query_temp_limit: Memory = Field("4GB", description="Temporary disk space of one query, where the role may set it.")
 
+    cutout_max_pixels_sync: int = Field(
+        50_000_000, ge=1, description="Most pixels of a synchronous cutout, all planes together; more goes by job."
+    )
+    cutout_max_pixels: int = Field(
+        250_000_000, ge=1, description="Most pixels of one cutout of a job, all planes together."
+    )
+    cutout_slots: int = Field(2, ge=1, description="Synchronous cutouts that are made at once in one API process.")
+
     # -- jobs --------------------------------------------------------------------------------------------
     worker_slots: int = Field(2, ge=1, description="Jobs that one worker process runs at once.")
     jobs_per_owner: int = Field(4, ge=1, description="Jobs of one owner that run at once.")

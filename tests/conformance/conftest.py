@@ -33,7 +33,7 @@ def demo() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="gw-") as home, (Path(home) / "out.txt").open("wb") as output:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "demo", "--port", str(port)],
+            [sys.executable, "-m", "gateway", "demo", "--small", "--port", str(port)],
             env=environment | {"GATEWAY_HOME": home},
             stdout=output,
             stderr=subprocess.STDOUT,

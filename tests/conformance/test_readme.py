@@ -18,8 +18,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_python_example_runs_as_printed(demo: str) -> None:
-    (example,) = blocks("python")
+def run_python(example: str, demo: str) -> str:
+    """What an example prints."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", example.replace(PRINTED_URL, demo)],
         capture_output=True,
@@ -28,9 +28,25 @@ def test_python_example_runs_as_printed(demo: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "source_id" in done.stdout
-    assert "Sirius" in done.stdout
-    assert "Vega" in done.stdout
+    return done.stdout
+
+
+def test_python_example_runs_as_printed(demo: str) -> None:
+    example, _ = blocks("python")
+    printed = run_python(example, demo)
+    assert "source_id" in printed
+    assert "Sirius" in printed
+    assert "Vega" in printed
+
+
+def test_image_example_runs_as_printed(demo: str) -> None:
+    """A star that is alone lies within a tenth of a pixel of where the coordinates put it, at once and by job."""
+    _, example = blocks("python")
+    printed = run_python(example, demo)
+    assert "#cutout" in printed
+    distances = [float(found) for found in re.findall(r"(\d\.\d{3}) px", printed)]
+    assert len(distances) >= 3, printed
+    assert max(distances) < 0.1
 
 
 def test_curl_example_runs_as_printed(demo: str) -> None:

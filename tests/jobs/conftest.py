@@ -16,7 +16,7 @@ from gateway.errors import QueryError
 from gateway.jobs.models import Claim, Job
 from gateway.jobs.phases import Phase
 from gateway.jobs.queue import MemoryQueue, WakeUp
-from gateway.jobs.service import JobLimits, JobService
+from gateway.jobs.service import JobLimits, JobList, JobService
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
 from gateway.jobs.worker import Worker, Workshop, open_worker
@@ -81,10 +81,11 @@ def queue() -> MemoryQueue:
     return MemoryQueue()
 
 
-async def validate(job: Job) -> None:
+async def validate(job: Job) -> int:
     """Refuse what names a table that is not there."""
     if "nosuch" in (job.bag.one("TEXT") or ""):
         raise QueryError("unknown table nosuch", line=1, column=15)
+    return int(job.bag.one("PARTS") or 1)
 
 
 @pytest.fixture
@@ -97,7 +98,10 @@ def make_service(
             results=results,
             wake_up=wake_up or queue,
             signals=signals,
-            validators={"test": validate, "other": validate},
+            lists={
+                "test": JobList(validate=validate, repeatable=frozenset({"UPLOAD"})),
+                "other": JobList(validate=validate),
+            },
             limits=dataclasses.replace(LIMITS, **limits),
         )
 
@@ -158,6 +162,7 @@ async def queued(store: JobStore, owner: str = "alice", *, parts: int = 1) -> st
         job_list="test",
         owner=owner,
         account=None,
+        base_url="http://gateway.test",
         run_id=None,
         retention=timedelta(days=1),
         execution_duration=timedelta(hours=1),

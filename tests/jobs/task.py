@@ -43,6 +43,8 @@ async def do(work: Work, bench: Bench) -> Sequence[Result]:
     match values["DO"]:
         case "echo":
             pass
+        case "echo part":
+            text = f"part {work.number}"
         case "sleep":
             await asyncio.sleep(float(text))
         case "write and sleep":

@@ -23,7 +23,7 @@ from gateway.errors import (
 from gateway.jobs.models import ErrorType, Job
 from gateway.jobs.phases import Phase
 from gateway.jobs.queue import ArqQueue, MemoryQueue
-from gateway.jobs.service import JobService, merge
+from gateway.jobs.service import JobList, JobService, merge
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
 from gateway.services.access import Caller
@@ -211,11 +211,11 @@ async def test_what_cannot_run_fails_at_run_and_says_why(service: JobService, qu
 async def test_check_that_cannot_be_made_leaves_the_job_pending(
     service: JobService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(job: Job) -> None:
+    async def away(job: Job) -> int:
         raise BackendUnavailableError("the catalog does not answer")
 
     job = await add(service, run=False)
-    monkeypatch.setitem(service._validators, "test", away)  # type: ignore[arg-type]
+    monkeypatch.setitem(service._lists, "test", JobList(validate=away))  # type: ignore[arg-type]
     with pytest.raises(BackendUnavailableError):
         await service.run("test", job.job_id, ALICE)
     assert (await service.get("test", job.job_id, ALICE)).phase is Phase.PENDING

@@ -442,8 +442,14 @@ async def test_references_are_results_uploads_and_running_claims(store: JobStore
     running = await queued(store)
     other = await claim_one(store)
     assert other is not None
-    named = {f"{done}/1/result", f"{running}/1/anything"}
-    unnamed = {f"{done}/1/.part-1", f"{done}/2/result", f"{running}/0/result", "unknown/1/result"}
+    named = {f"{done}/1.1/result", f"{running}/1.1/anything"}
+    unnamed = {
+        f"{done}/1.1/.part-1",
+        f"{done}/1.2/result",
+        f"{running}/1.0/result",
+        f"{running}/2.1/result",
+        "unknown/1.1/result",
+    }
     assert await store.referenced([*named, *unnamed]) == named
 
 

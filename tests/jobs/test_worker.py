@@ -40,7 +40,11 @@ async def service(make_service: Callable[..., JobService], redis_url: str) -> As
 
 async def content(service: JobService, job: Job) -> str:
     (result,) = job.results
-    async with aclosing((await service.open_stored(result.key)).chunks()) as chunks:
+    return await stored(service, result.key)
+
+
+async def stored(service: JobService, key: str) -> str:
+    async with aclosing((await service.open_stored(key)).chunks()) as chunks:
         return b"".join([chunk async for chunk in chunks]).decode()
 
 
@@ -74,7 +78,29 @@ async def test_job_runs_and_its_result_is_there(worker: Worker, service: JobServ
     assert job.phase is Phase.COMPLETED
     assert await content(service, job) == "1:héllo"
     (result,) = job.results
-    assert (result.key, result.rows, result.media_type) == (f"{job.job_id}/1/result.txt", 1, "text/plain")
+    assert (result.key, result.rows, result.media_type) == (f"{job.job_id}/1.1/result.txt", 1, "text/plain")
+
+
+async def test_parts_of_a_job_leave_a_result_each(worker: Worker, service: JobService, store: JobStore) -> None:
+    job = await add(service, DO="echo part", PARTS="5")
+    job = await ended(store, job.job_id)
+    assert job.phase is Phase.COMPLETED
+    assert [result.key for result in job.results] == [f"{job.job_id}/{n}.1/result.txt" for n in range(1, 6)]
+    assert [await stored(service, result.key) for result in job.results] == [f"1:part {n}" for n in range(1, 6)]
+
+
+async def test_one_part_that_fails_ends_its_job_and_the_other_parts(
+    worker: Worker, service: JobService, store: JobStore
+) -> None:
+    job = await add(service, DO="fail", TEXT="no such table", PARTS="4")
+    job = await ended(store, job.job_id)
+    assert job.phase is Phase.ERROR
+
+    async def all_are_done() -> bool:
+        return all(part.run_state is RunState.DONE for part in await store.parts(job.job_id))
+
+    await until(all_are_done, 10)
+    assert (await store.get(job.job_id)).results == ()
 
 
 async def test_uploads_reach_the_task(worker: Worker, service: JobService, store: JobStore, tmp_path: Path) -> None:
@@ -300,13 +326,13 @@ async def test_orphans_are_swept_and_results_are_not(
     async def pieces() -> AsyncIterator[bytes]:
         yield b"x"
 
-    await results.write("orphan/1/result", pieces())
+    await results.write("orphan/1.1/result", pieces())
     young = settings.model_copy(update={"sweep_age": timedelta(seconds=0.4)})
     async with working(young):
         job = await ended(store, (await add(service)).job_id)
 
         async def is_swept() -> bool:
-            return files(settings) == [f"{job.job_id}/1/result.txt"]
+            return files(settings) == [f"{job.job_id}/1.1/result.txt"]
 
         await until(is_swept)
         await asyncio.sleep(1)

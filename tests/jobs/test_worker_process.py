@@ -40,7 +40,7 @@ async def runs_under(store: JobStore, job: Job, token: int) -> bool:
 async def sessions(database: asyncpg.Connection, job: Job, token: int) -> bool:
     return bool(
         await database.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", f"gw:{job.job_id}:{token}"
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", f"gw:{job.job_id}:1.{token}"
         )
     )
 
@@ -63,7 +63,7 @@ async def test_killed_worker_loses_no_job(
             assert time.monotonic() - killed < settings.lease.total_seconds() + 15 + 3
             assert await has_no_session(database, job, 1)
     assert job.phase is Phase.COMPLETED
-    assert job.results[0].key == f"{job.job_id}/3/result.txt"  # losing voids a token, as claiming does
+    assert job.results[0].key == f"{job.job_id}/1.3/result.txt"  # losing voids a token, as claiming does
     (part,) = await store.parts(job.job_id)
     assert (part.result_token, part.attempts, part.losses) == (3, 0, 1)
 
@@ -77,7 +77,7 @@ async def test_frozen_worker_is_overtaken_and_its_late_commit_refused(
         frozen.send_signal(signal.SIGSTOP)
         async with worker_process(settings):
             job = await ended(store, job.job_id, 30)
-            assert job.results[0].key == f"{job.job_id}/3/result.txt"
+            assert job.results[0].key == f"{job.job_id}/1.3/result.txt"
             frozen.send_signal(signal.SIGCONT)
 
             async def only_the_winner_is_left() -> bool:

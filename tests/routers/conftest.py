@@ -1,5 +1,6 @@
 """The application in this process, on a real database with two small tables."""
 
+import csv
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from gateway.ingest.tables import ingest_table
 from gateway.main import create_app
 from gateway.settings import Settings
+from tests.routers.archive import make, publish
 
 ROWS = 500
 
@@ -71,3 +73,19 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080", timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def archive(database_url: str, tmp_path: Path) -> Path:
+    """Folder of the images that are published as the collection ``test``."""
+    folder = make(tmp_path / "archive")
+    publish(folder, database_url)
+    return folder
+
+
+@pytest.fixture
+async def dids(client: httpx.AsyncClient, archive: Path) -> dict[str, str]:
+    """Publisher DID of each image, by its obs_id."""
+    answer = await client.get("/sia2/query", params={"RESPONSEFORMAT": "csv"})
+    assert answer.status_code == 200, answer.text
+    return {row["obs_id"]: row["obs_publisher_did"] for row in csv.DictReader(answer.text.splitlines())}

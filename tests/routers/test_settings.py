@@ -1,9 +1,11 @@
 """Settings that limit what a request may use, each told by the answer to one that asks for more."""
 
 import asyncio
+import csv
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import httpx
@@ -92,3 +94,31 @@ async def test_query_memory_and_query_temp_limit(settings: Settings, query_temp_
 async def test_query_memory_that_suffices_needs_no_disk(settings: Settings) -> None:
     async with client_of(settings, query_memory="64MB", query_temp_limit="64kB") as client:
         assert (await ask(client, DISTINCT)).status_code == 200
+
+
+async def identifier_of(client: httpx.AsyncClient, name: str) -> str:
+    answer = await client.get("/sia2/query", params={"RESPONSEFORMAT": "csv"})
+    return next(row["obs_publisher_did"] for row in csv.DictReader(answer.text.splitlines()) if row["obs_id"] == name)
+
+
+async def test_cutout_max_pixels_sync(settings: Settings, archive: Path) -> None:
+    async with client_of(settings, cutout_max_pixels_sync=300) as client:
+        did = await identifier_of(client, "packed")
+        small = await client.get("/soda/sync", params={"ID": did, "CIRCLE": "10 -20 0.01"})
+        assert small.status_code == 200
+        large = await client.get("/soda/sync", params={"ID": did, "CIRCLE": "10 -20 0.05"})
+        assert large.status_code == 400
+        assert "more than the 300 that one request may have (a job to /soda/async may have more)" in large.text
+
+
+async def test_cutout_slots(settings: Settings, archive: Path) -> None:
+    """Of more cutouts than there are slots some wait, and those that wait too long are told so."""
+    changes = {"cutout_slots": 1, "slot_patience": timedelta(milliseconds=1)}
+    async with client_of(settings, **changes) as client:
+        params = {"ID": await identifier_of(client, "packed")}
+        answers = await asyncio.gather(*(client.get("/soda/sync", params=params) for _ in range(6)))
+        told = {answer.status_code: answer for answer in answers}
+        assert set(told) == {200, 503}
+        assert told[503].text.startswith("ServiceUnavailable: all 1 slots for cutouts are taken (cutout_slots)")
+        assert int(told[503].headers["retry-after"]) > 0
+        assert (await client.get("/soda/sync", params=params)).status_code == 200

@@ -25,6 +25,11 @@ class Requester(Protocol):
         """Account of a caller who has proved it; ``None``: anonymous."""
         ...
 
+    @property
+    def base_url(self) -> str:
+        """URL under which the caller sees the gateway; links in results begin with it."""
+        ...
+
 
 class ErrorType(StrEnum):
     """Whether trying a job again may help (UWS 1.1, "Error")."""
@@ -109,6 +114,8 @@ class Job:
     """Key of its creator: whose slots and whose queue it uses."""
     account: str | None
     """Account of its creator; ``None``: anonymous, open to whoever knows its identifier."""
+    base_url: str = ""
+    """URL under which its creator saw the gateway; links in results begin with it."""
     run_id: str | None
     phase: Phase
     creation_time: datetime
@@ -145,6 +152,8 @@ class Part:
     """Unit of work of a job."""
 
     part_id: int
+    number: int
+    """Place among the parts of its job, from 1."""
     job_id: str
     queue: str
     run_state: RunState
@@ -165,12 +174,15 @@ class Claim:
     """A worker's hold on a part, with all that is needed to run it."""
 
     part_id: int
+    number: int
+    """Place of the part in its job, from 1."""
     token: int
     job_id: str
     job_list: str
     queue: str
     owner: str
     account: str | None
+    base_url: str = ""
     execution_duration: timedelta | None
     parameters: tuple[tuple[str, str], ...]
     uploads: tuple[Upload, ...]
@@ -181,9 +193,11 @@ class Claim:
         return {
             "job_id": self.job_id,
             "job_list": self.job_list,
+            "number": self.number,
             "token": self.token,
             "owner": self.owner,
             "account": self.account,
+            "base_url": self.base_url,
             "time_limit_s": None if limit is None else limit.total_seconds(),
             "parameters": self.parameters,
             "uploads": [upload.to_json() for upload in self.uploads],
@@ -192,12 +206,12 @@ class Claim:
     @property
     def label(self) -> str:
         """Name of its database sessions (``application_name``), by which others can end them."""
-        return session_label(self.job_id, self.token)
+        return session_label(self.job_id, self.number, self.token)
 
     @property
     def prefix(self) -> str:
         """Where its results go."""
-        return result_prefix(self.job_id, self.token)
+        return result_prefix(self.job_id, self.number, self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,15 +220,17 @@ class Loss:
 
     job_id: str
     queue: str
+    number: int
+    """Place of the part in its job."""
     token: int
     """Token of the lost claim."""
 
 
-def session_label(job_id: str, token: int) -> str:
+def session_label(job_id: str, number: int, token: int) -> str:
     """Name of the database sessions of one claim; below the 63 bytes that PostgreSQL keeps."""
-    return f"gw:{job_id}:{token}"
+    return f"gw:{job_id}:{number}.{token}"
 
 
-def result_prefix(job_id: str, token: int) -> str:
-    """Key prefix of what one claim writes (reliability R4)."""
-    return f"{job_id}/{token}/"
+def result_prefix(job_id: str, number: int, token: int) -> str:
+    """Key prefix of what one claim of one part writes (reliability R4)."""
+    return f"{job_id}/{number}.{token}/"

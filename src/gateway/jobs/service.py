@@ -34,11 +34,8 @@ from gateway.vo.dali import ParamBag, UploadedPart
 
 log = structlog.get_logger()
 
-Validator = Callable[[Job], Awaitable[None]]
-"""Checks at RUN that a job can be run; raises a `GatewayError` that says what is wrong."""
-
-REPEATABLE = frozenset({"UPLOAD"})
-"""Parameters whose values accumulate; any other that comes again replaces what was there (TAP 1.1, "UPLOAD")."""
+Validator = Callable[[Job], Awaitable[int]]
+"""Checks at RUN that a job can be run, and tells its number of parts; raises a `GatewayError` that says what is wrong."""
 
 CONTROL = frozenset({"PHASE", "ACTION", "WAIT"})
 """Names that steer UWS and are no parameters of the job."""
@@ -73,6 +70,15 @@ class JobLimits:
     results_reserve_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobList:
+    """What is particular to the jobs of one list."""
+
+    validate: Validator
+    repeatable: frozenset[str] = frozenset()
+    """Parameters whose values accumulate; any other that comes again replaces what was there (TAP 1.1, "UPLOAD")."""
+
+
 class JobService:
     """Create, steer, read and watch jobs.
 
@@ -88,7 +94,7 @@ class JobService:
         results: ResultStore,
         wake_up: WakeUp,
         signals: PhaseSignals,
-        validators: Mapping[str, Validator],
+        lists: Mapping[str, JobList],
         limits: JobLimits,
     ) -> None:
         """Join the parts.
@@ -97,8 +103,8 @@ class JobService:
         ----------
         store, results, wake_up, signals
             Where jobs are, where their files are, who tells workers, who tells waiters.
-        validators
-            The job lists that exist, with what checks their jobs at RUN. A list's queue has its name.
+        lists
+            The job lists that exist. A list's queue has its name.
         limits
             What is allowed.
         """
@@ -106,7 +112,7 @@ class JobService:
         self._results = results
         self._wake_up = wake_up
         self._signals = signals
-        self._validators = validators
+        self._lists = lists
         self._limits = limits
 
     # -- reading ------------------------------------------------------------------------------------------
@@ -145,18 +151,19 @@ class JobService:
         ParameterError
             A value holds characters that no text can have.
         """
-        self._validator(job_list)
+        known = self._known(job_list)
         load = await self._store.load(caller.key)
         self._check_caps(load.pending + load.queued, load.total)
         await self._check_space()
         job_id = secrets.token_urlsafe(18)
         uploads = await self._save(job_id, bag.parts)
-        parameters = merge((), bag)
+        parameters = merge((), bag, known.repeatable)
         return await self._store.create(
             job_id,
             job_list=job_list,
             owner=caller.key,
             account=caller.account,
+            base_url=caller.base_url,
             run_id=_run_id(parameters),
             retention=self._limits.retention_default,
             execution_duration=self._limits.execution_duration_default,
@@ -173,7 +180,7 @@ class JobService:
         async with self._store.pending(job_id) as pending:
             names = {file.name for file in files}
             uploads = tuple(file for file in pending.job.uploads if file.name not in names) + files
-            parameters = merge(pending.job.parameters, bag)
+            parameters = merge(pending.job.parameters, bag, self._known(job_list).repeatable)
             await pending.set_parameters(parameters, uploads, _run_id(parameters))
         return await self._store.get(job_id)
 
@@ -215,14 +222,14 @@ class JobService:
         self._check_caps(load.queued, load.total)
         await self._check_space()
         try:
-            await self._validator(job_list)(job)
+            parts = await self._known(job_list).validate(job)
         except (TransientError, QuotaError):
             raise
         except GatewayError as e:
             return await self._refuse(job, e)
-        if not await self._store.enqueue(job_id, job_list):
+        if not await self._store.enqueue(job_id, job_list, parts=parts):
             raise _illegal("run", await self._store.get(job_id))
-        log.info("Job queued", job_id=job_id, job_list=job_list, owner=job.owner)
+        log.info("Job queued", job_id=job_id, job_list=job_list, owner=job.owner, parts=parts)
         await self._wake_up.wake(job_list)
         return await self.wait_left_queue(job_id)
 
@@ -295,9 +302,9 @@ class JobService:
 
     # -- limits -------------------------------------------------------------------------------------------
 
-    def _validator(self, job_list: str) -> Validator:
+    def _known(self, job_list: str) -> JobList:
         try:
-            return self._validators[job_list]
+            return self._lists[job_list]
         except KeyError:
             raise NotFoundError(f"There is no job list {job_list!r} here") from None
 
@@ -331,13 +338,15 @@ class JobService:
         return Upload(_storable("UPLOAD", part.name), key, await save_file(self._results, key, part.path))
 
 
-def merge(parameters: tuple[tuple[str, str], ...], bag: ParamBag) -> tuple[tuple[str, str], ...]:
+def merge(
+    parameters: tuple[tuple[str, str], ...], bag: ParamBag, repeatable: frozenset[str] = frozenset()
+) -> tuple[tuple[str, str], ...]:
     """Put new parameters over earlier ones, in the order in which they came.
 
     A name that is sent twice at once keeps both values: it is for the job's own check to refuse that (DALI-31).
     """
     new = tuple((_storable(name, name), _storable(name, value)) for name, value in bag.items if name not in CONTROL)
-    replaced = {name for name, _ in new} - REPEATABLE
+    replaced = {name for name, _ in new} - repeatable
     return tuple(pair for pair in parameters if pair[0] not in replaced) + new
 
 

@@ -51,8 +51,9 @@ BATCH = 100
 """Jobs that the reaper or the sweeper takes in one transaction: bounds the time that their rows are locked."""
 
 CREATE = """
-INSERT INTO gateway.job (id, job_list, owner, account, run_id, destruction, execution_duration, parameters, uploads)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::interval, $7, $8, $9)
+INSERT INTO gateway.job
+    (id, job_list, owner, account, base_url, run_id, destruction, execution_duration, parameters, uploads)
+VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + $7::interval, $8, $9, $10)
 RETURNING *
 """
 
@@ -149,9 +150,9 @@ WITH next AS (
 part AS (
     UPDATE gateway.job_part p SET run_state = 'running', token = token + 1, worker = $3,
            lease_until = clock_timestamp() + $4::interval, started = coalesce(p.started, clock_timestamp()), progress = '{}'
-    FROM next WHERE p.id = next.id RETURNING p.id AS part_id, p.token, p.queue, p.job_id)
+    FROM next WHERE p.id = next.id RETURNING p.id AS part_id, p.number, p.token, p.queue, p.job_id)
 UPDATE gateway.job j SET phase = 'EXECUTING', started = coalesce(j.started, clock_timestamp())
-FROM part WHERE j.id = part.job_id RETURNING part.part_id, part.token, part.queue, j.*
+FROM part WHERE j.id = part.job_id RETURNING part.part_id, part.number, part.token, part.queue, j.*
 """
 
 HEARTBEAT = """
@@ -213,12 +214,12 @@ part AS (
            run_state = CASE WHEN cancel_requested OR losses + 1 >= $3 THEN 'done' ELSE 'waiting' END,
            ended = CASE WHEN cancel_requested OR losses + 1 >= $3 THEN clock_timestamp() END
     FROM lost WHERE p.id = lost.id
-    RETURNING p.job_id, p.queue, p.token - 1 AS token, p.run_state, p.cancel_requested),
+    RETURNING p.job_id, p.queue, p.number, p.token - 1 AS token, p.run_state, p.cancel_requested),
 failed AS (
     UPDATE gateway.job j SET phase = 'ERROR', ended = clock_timestamp(), error_message = $4, error_type = 'transient'
     FROM part WHERE j.id = part.job_id AND j.phase = 'EXECUTING' AND part.run_state = 'done'
       AND NOT part.cancel_requested RETURNING j.id)
-SELECT part.job_id, part.queue, part.token, part.job_id IN (SELECT id FROM failed) AS failed FROM part
+SELECT part.job_id, part.queue, part.number, part.token, part.job_id IN (SELECT id FROM failed) AS failed FROM part
 """
 
 EXPIRED = """
@@ -239,7 +240,8 @@ PURGE_TURNS = "DELETE FROM gateway.job_turn WHERE running = 0 AND oldest IS NULL
 REFERENCED = """
 SELECT j.id, j.uploads,
        (SELECT jsonb_agg(results) FROM gateway.job_part p WHERE p.job_id = j.id AND p.result_token IS NOT NULL) AS results,
-       (SELECT jsonb_agg(token) FROM gateway.job_part p WHERE p.job_id = j.id AND p.run_state = 'running') AS tokens
+       (SELECT array_agg(number || '.' || token) FROM gateway.job_part p
+        WHERE p.job_id = j.id AND p.run_state = 'running') AS claims
 FROM gateway.job j WHERE j.id = ANY($1) AND j.destroyed IS NULL
 """
 
@@ -364,6 +366,7 @@ class JobStore:
         job_list: str,
         owner: str,
         account: str | None,
+        base_url: str,
         run_id: str | None,
         retention: timedelta,
         execution_duration: timedelta | None,
@@ -378,6 +381,7 @@ class JobStore:
                 job_list,
                 owner,
                 account,
+                base_url,
                 run_id,
                 retention,
                 _seconds(execution_duration),
@@ -580,7 +584,7 @@ class JobStore:
             failed = [row["job_id"] for row in rows if row["failed"]]
             if failed:
                 await connection.execute(CANCEL_PARTS, failed)
-        return tuple(Loss(row["job_id"], row["queue"], row["token"]) for row in rows)
+        return tuple(Loss(row["job_id"], row["queue"], row["number"], row["token"]) for row in rows)
 
     async def expire(self) -> tuple[str, ...]:
         """Destroy jobs whose destruction has come; nothing if another sweeper is at it."""
@@ -609,7 +613,7 @@ class JobStore:
         for row in rows:
             named |= {upload["key"] for upload in row["uploads"]}
             named |= {result["key"] for results in row["results"] or () for result in results}
-            running |= {f"{row['id']}/{token}" for token in row["tokens"] or ()}
+            running |= {f"{row['id']}/{claim}" for claim in row["claims"] or ()}
         return {key for key in keys if key in named or key.rpartition("/")[0] in running}
 
     async def parts(self, job_id: str) -> tuple[Part, ...]:
@@ -682,6 +686,7 @@ def _job(row: asyncpg.Record) -> Job:
         job_list=row["job_list"],
         owner=row["owner"],
         account=row["account"],
+        base_url=row["base_url"],
         run_id=row["run_id"],
         phase=Phase(row["phase"]),
         creation_time=row["created"],
@@ -707,12 +712,14 @@ def _progress(row: asyncpg.Record) -> dict[str, Any]:
 def _claim(row: asyncpg.Record) -> Claim:
     return Claim(
         part_id=row["part_id"],
+        number=row["number"],
         token=row["token"],
         job_id=row["id"],
         job_list=row["job_list"],
         queue=row["queue"],
         owner=row["owner"],
         account=row["account"],
+        base_url=row["base_url"],
         execution_duration=_duration(row["execution_duration"]),
         parameters=_parameters(row),
         uploads=_uploads(row),
@@ -722,6 +729,7 @@ def _claim(row: asyncpg.Record) -> Claim:
 def _part(row: asyncpg.Record) -> Part:
     return Part(
         part_id=row["id"],
+        number=row["number"],
         job_id=row["job_id"],
         queue=row["queue"],
         run_state=RunState(row["run_state"]),

@@ -19,16 +19,18 @@ from typing import Any, Protocol, cast
 import pyarrow as pa
 
 from gateway.children import report
-from gateway.errors import ServiceError
+from gateway.errors import DatasetError, NoOverlapError, NotFoundError, ServiceError, UsageError
 from gateway.jobs.files import fetch_uploads
 from gateway.jobs.models import Result, Upload, result_prefix, session_label
 from gateway.services.access import Caller
+from gateway.services.cutouts import CutoutService
 from gateway.services.queries import QueryService, ResultTable
 from gateway.services.serialise import serialise
-from gateway.storage.results import ResultStore
-from gateway.vo import formats
+from gateway.storage.results import ResultStore, save_file
+from gateway.vo import formats, soda
 from gateway.vo.dali import ParamBag
 from gateway.vo.formats.base import Format, Overflow
+from gateway.vo.soda import CutoutRequest
 from gateway.vo.tap import TapRequest
 
 REPORT_INTERVAL_S = 1.0
@@ -44,9 +46,12 @@ class Work:
 
     job_id: str
     job_list: str
+    number: int
+    """Place of the part in its job, from 1."""
     token: int
     owner: str
     account: str | None
+    base_url: str
     time_limit: timedelta | None
     parameters: tuple[tuple[str, str], ...]
     uploads: tuple[Upload, ...]
@@ -58,9 +63,11 @@ class Work:
         return cls(
             job_id=record["job_id"],
             job_list=record["job_list"],
+            number=record["number"],
             token=record["token"],
             owner=record["owner"],
             account=record["account"],
+            base_url=record["base_url"],
             time_limit=None if seconds is None else timedelta(seconds=seconds),
             parameters=tuple((name, value) for name, value in record["parameters"]),
             uploads=tuple(Upload.from_json(upload) for upload in record["uploads"]),
@@ -69,11 +76,11 @@ class Work:
     @property
     def label(self) -> str:
         """Name of the database sessions of this claim."""
-        return session_label(self.job_id, self.token)
+        return session_label(self.job_id, self.number, self.token)
 
     def key(self, name: str) -> str:
         """Where an object of this claim goes."""
-        return result_prefix(self.job_id, self.token) + name
+        return result_prefix(self.job_id, self.number, self.token) + name
 
 
 class Services(Protocol):
@@ -82,6 +89,11 @@ class Services(Protocol):
     @property
     def queries(self) -> QueryService:
         """Queries on the catalog."""
+        ...
+
+    @property
+    def cutouts(self) -> CutoutService:
+        """Cutouts of images."""
         ...
 
     @property
@@ -98,7 +110,7 @@ async def run_query(work: Work, services: Services) -> Sequence[Result]:
     """Run a TAP query into the result store."""
     request = TapRequest.from_params(ParamBag(work.parameters))
     form, media_type = formats.find(request.response_format)
-    caller = Caller(key=work.owner, account=work.account, address=None)
+    caller = Caller(key=work.owner, account=work.account, base_url=work.base_url)
     with tempfile.TemporaryDirectory(prefix="gw-uploads-") as folder:
         uploads = await fetch_uploads(work.uploads, services.results, Path(folder))
         table = await services.queries.open(
@@ -120,7 +132,34 @@ async def run_query(work: Work, services: Services) -> Sequence[Result]:
     ]
 
 
-TASKS: Mapping[str, Task] = {"tap": run_query}
+async def run_cutout(work: Work, services: Services) -> Sequence[Result]:
+    """Cut one of a job's combinations of dataset and region into the result store (SODA-14).
+
+    One without overlap leaves a text that says so (SODA-15), and so does one of several that cannot be cut for a
+    reason of its own: the others are of use without it.
+    """
+    request = CutoutRequest.from_params(ParamBag(work.parameters))
+    cutout = request.cutouts[work.number - 1]
+    caller = Caller(key=work.owner, account=work.account, base_url=work.base_url)
+    report(cutouts=0)
+    try:
+        async with services.cutouts.open(cutout, caller) as file:
+            key, media_type = work.key(f"cutout-{work.number}.fits"), file.media_type
+            size = await save_file(services.results, key, file.path)
+    except (UsageError, DatasetError, NotFoundError) as e:
+        if len(request.cutouts) == 1 and not isinstance(e, NoOverlapError):
+            raise
+        key, media_type = work.key(f"cutout-{work.number}.txt"), "text/plain"
+        text = soda.fault_text(e, f"{cutout.dataset} {cutout.shown}: {e.message}")
+        size = await services.results.write(key, _once(text.encode()))
+    return [Result(result_id=f"cutout-{work.number}", key=key, size=size, media_type=media_type)]
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+TASKS: Mapping[str, Task] = {"tap": run_query, "soda": run_cutout}
 """Task of each job list."""
 
 

@@ -94,7 +94,7 @@ class Upkeep:
 
     async def _clean_up(self, loss: Loss) -> None:
         """End what the lost worker left: its session in the catalog, its objects in the store."""
-        log.warning("Claim lost", job_id=loss.job_id, token=loss.token)
-        await self._backends.terminate(session_label(loss.job_id, loss.token))
-        await self._results.delete_prefix(result_prefix(loss.job_id, loss.token))
+        log.warning("Claim lost", job_id=loss.job_id, part=loss.number, token=loss.token)
+        await self._backends.terminate(session_label(loss.job_id, loss.number, loss.token))
+        await self._results.delete_prefix(result_prefix(loss.job_id, loss.number, loss.token))
         await self._wake_up.wake(loss.queue)

@@ -428,7 +428,7 @@ class Workshop:
 
     factory: str = "gateway.context:open_task_services"
     tasks: str = "gateway.jobs.tasks:TASKS"
-    queues: tuple[str, ...] = ("tap",)
+    queues: tuple[str, ...] = ("tap", "soda")
     preload: tuple[str, ...] = field(default=("gateway.jobs.tasks",))
 
 

@@ -11,6 +11,10 @@ from fastapi import Depends, Request
 from gateway.errors import ParameterError
 from gateway.jobs.service import JobService
 from gateway.services.access import Caller
+from gateway.services.cutouts import CutoutService
+from gateway.services.datafiles import DataFileService
+from gateway.services.discovery import DiscoveryService
+from gateway.services.links import LinkService
 from gateway.services.queries import QueryService
 from gateway.vo.capabilities import TapLimits
 
@@ -40,6 +44,10 @@ class Gateway:
 
     site: Site
     queries: QueryService
+    discovery: DiscoveryService
+    links: LinkService
+    cutouts: CutoutService
+    files: DataFileService
     jobs: JobService
 
 
@@ -49,23 +57,6 @@ def gateway(request: Request) -> Gateway:
 
 
 GatewayDep = Annotated[Gateway, Depends(gateway)]
-
-
-def caller(request: Request, gateway: GatewayDep) -> Caller:
-    """Tell who asks. Nobody has an account yet: every caller is anonymous and known by address only."""
-    address = request.client.host if request.client else None
-    return (
-        Caller(
-            key=address or "unknown",
-            account=None,
-            address=address,
-        )
-        if not gateway.site.is_local
-        else Caller(key="local", account=None, address=address)
-    )
-
-
-CallerDep = Annotated[Caller, Depends(caller)]
 
 
 def base_url(request: Request, gateway: GatewayDep) -> str:
@@ -99,3 +90,13 @@ def host_name(host: str) -> str:
 
 
 BaseUrl = Annotated[str, Depends(base_url)]
+
+
+def caller(request: Request, gateway: GatewayDep, base: BaseUrl) -> Caller:
+    """Tell who asks. Nobody has an account yet: every caller is anonymous and known by address only."""
+    address = request.client.host if request.client else None
+    key = "local" if gateway.site.is_local else address or "unknown"
+    return Caller(key=key, account=None, address=address, base_url=base)
+
+
+CallerDep = Annotated[Caller, Depends(caller)]

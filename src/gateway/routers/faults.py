@@ -16,6 +16,7 @@ from gateway.errors import (
     AuthorizationError,
     GatewayError,
     IllegalMoveError,
+    NoOverlapError,
     NotFoundError,
     QuotaError,
     ServiceError,
@@ -23,11 +24,25 @@ from gateway.errors import (
     TransientError,
     UsageError,
 )
+from gateway.vo import soda
 from gateway.vo.votable import error_document
 
 Faults = tuple[tuple[type[Exception], int], ...]
 
 log = structlog.get_logger()
+
+TEXT = "text/plain; charset=utf-8"
+
+FAULT_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (NotFoundError, "NotFoundFault"),
+    (TransientError, "TransientFault"),
+    (QuotaError, "TransientFault"),
+    (UsageError, "UsageFault"),
+    (RequestValidationError, "UsageFault"),
+    (ServiceError, "FatalFault"),
+    (Exception, "DefaultFault"),
+)
+"""Words of SIA and DataLink, most exact class first (SIA 2.0, "Errors"; DataLink 1.1, "Errors")."""
 
 TAP: Faults = (
     (IllegalMoveError, 403),  # UWS-2: illegal in this phase
@@ -81,13 +96,48 @@ def votable_fault(error: Exception) -> Response:
     )
 
 
+def sia_fault(error: Exception, *, is_text: bool = False) -> Response:
+    """Render an error as SIA does: its word and what happened, in a VOTable or, with CSV and TSV, as text (SIA2-13)."""
+    return _named_fault(error, is_text=is_text)
+
+
+def datalink_fault(error: Exception) -> Response:
+    """Render an error of the whole request as DataLink does (DL-13)."""
+    return _named_fault(error, is_text=False)
+
+
+def _named_fault(error: Exception, *, is_text: bool) -> Response:
+    message = f"{fault_word(error)}: {public_message(error)}"
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers_of(error)}
+    if is_text:
+        return Response(message + "\n", status_of(error, TAP), headers, TEXT)
+    return Response(error_document(message), status_of(error, TAP), headers, "application/x-votable+xml")
+
+
+def fault_word(error: Exception) -> str:
+    """Word with which errors of SIA and DataLink begin (DALI 1.1, "Errors")."""
+    return next(word for kind, word in FAULT_WORDS if isinstance(error, kind))
+
+
+def soda_fault(error: Exception) -> Response:
+    """Render an error as SODA does: text that begins with its word; nothing at all without overlap (SODA-12, SODA-13)."""
+    if isinstance(error, NoOverlapError):
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
+    return Response(
+        soda.fault_text(error, public_message(error)),
+        status_of(error, TAP),
+        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers_of(error)},
+        TEXT,
+    )
+
+
 def text_fault(error: Exception) -> Response:
     """Render an error as UWS and VOSI do: one line of plain text."""
     return Response(
         public_message(error) + "\n",
         status_of(error, TAP),
         {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers_of(error)},
-        "text/plain; charset=utf-8",
+        TEXT,
     )
 
 

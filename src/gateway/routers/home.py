@@ -26,12 +26,16 @@ PAGE = """<!doctype html>
 <pre>import pyvo
 tap = pyvo.dal.TAPService("{base}/tap")
 print(tap.search("SELECT TOP 5 * FROM tap_schema.tables").to_table())</pre>
+<p>Images are found with <code>{base}/sia2</code>, and cut where each leads:</p>
+<pre>image = pyvo.dal.SIA2Service("{base}/sia2").search(maxrec=1)[0]
+cutout = image.processed(circle=(image["s_ra"], image["s_dec"], 0.05))</pre>
 <h2>Tables</h2>
 <table>{tables}</table>
 <h2>Service</h2>
 <p><a href="{base}/tap">TAP</a> · <a href="{base}/tap/tables">tables</a> ·
 <a href="{base}/tap/capabilities">capabilities</a> · <a href="{base}/tap/availability">availability</a> ·
-<a href="{base}/docs">OpenAPI</a></p>
+<a href="{base}/sia2/capabilities">SIA 2</a> · <a href="{base}/soda/capabilities">SODA</a> ·
+<a href="{base}/datalink/capabilities">DataLink</a> · <a href="{base}/docs">OpenAPI</a></p>
 <p><small>vo-gateway {version}</small></p>
 </body></html>
 """

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
@@ -20,8 +21,12 @@ from gateway.errors import ParameterError, UploadError
 from gateway.routers.deps import GatewayDep
 from gateway.vo.dali import ParamBag, UploadedPart
 
-MAX_FIELDS = 1_000
-"""Most form fields or file parts of one request (reliability A23); TAP needs about ten."""
+MAX_FIELDS = 20_000
+"""Most form fields of one request (reliability A23). TAP needs about ten, but clients of DataLink send every identifier
+of a table at once."""
+
+MAX_FILES = 1_000
+"""Most file parts of one request."""
 
 MAX_FIELD_BYTES = 1 << 20
 """Longest text field: ten times the longest query that is accepted, so that its refusal is the query's own."""
@@ -59,9 +64,10 @@ async def _form(request: Request, limit: int) -> FormData:
     _limit_body(request, limit)
     if kind in FORM_TYPES:
         try:
-            return await request.form(max_files=MAX_FIELDS, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-        except MultiPartException as e:
-            raise UploadError(f"The form cannot be read: {e.message}") from e
+            return await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+        except (MultiPartException, HTTPException) as e:  # Starlette makes the one into the other inside an application
+            reason = e.detail if isinstance(e, HTTPException) else e.message
+            raise UploadError(f"The form cannot be read: {reason}") from e
         except ClientDisconnect as e:
             raise UploadError("The request ended before its form was complete") from e
     if await request.body():

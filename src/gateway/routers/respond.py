@@ -1,10 +1,11 @@
-"""Answers that stream: the query and its client live and end together."""
+"""Answers that stream: the work and its client live and end together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -19,30 +20,36 @@ from gateway.vo.formats.base import TruncatedError
 
 log = structlog.get_logger()
 
+Fault = Callable[[Exception], Response]
+"""Renders an error as a protocol does."""
 
-class TableResponse(Response):
-    """Stream the table that ``open_table`` opens.
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is to be sent once the work has something."""
+
+    headers: Mapping[str, str]
+    body: AsyncGenerator[bytes, None]
+    status: int = 200
+
+
+OpenStream = Callable[[AsyncExitStack], Awaitable[Stream]]
+"""Does the work until there is something to send; what it gives to the stack is closed after the last byte."""
+
+
+class StreamedResponse(Response):
+    """Send the stream that ``open_stream`` opens.
 
     A plain handler goes on after its client has left. This response watches the connection from before
-    the query starts until the last byte is taken: when the client goes, the query's task is cancelled,
-    and with it the statement in PostgreSQL (reliability F5, F6). The status line waits for the first
-    batch, so that a failing query is an error document and not a broken 200; an error after it becomes a
-    trailing INFO, or a cut body where the format has no such thing (DALI-47).
+    the work starts until the last byte is taken: when the client goes, the work's task is cancelled,
+    and with it the statement in PostgreSQL or the child that cuts (reliability F5, F6). The status line waits
+    until there is something to send, so that a failure is an error document and not a broken 200; an error after
+    it becomes a trailing INFO, or a cut body where the format has no such thing (DALI-47).
     """
 
-    def __init__(
-        self,
-        open_table: Callable[[], Awaitable[ResultTable]],
-        *,
-        form: Format,
-        content_type: str,
-        fault: Callable[[Exception], Response],
-        stall_limit: timedelta,
-    ) -> None:
+    def __init__(self, open_stream: OpenStream, *, fault: Fault, stall_limit: timedelta) -> None:
         super().__init__()
-        self._open_table = open_table
-        self._form = form
-        self._content_type = content_type
+        self._open = open_stream
         self._fault = fault
         self._stall_s = stall_limit.total_seconds()
         self._is_sent = False
@@ -65,16 +72,17 @@ class TableResponse(Response):
             raise error
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            table = await self._open_table()
-        except Exception as e:  # noqa: BLE001 - the edge: every failure gets its document
-            self._is_sent = True
-            await self._fault(e)(scope, receive, send)
-            return
-        async with aclosing(table):
-            await send({"type": "http.response.start", "status": 200, "headers": self._start_headers()})
-            async with aclosing(serialise(table, self._form)) as body:
-                await self._send_body(body, send)
+        async with AsyncExitStack() as held:
+            try:
+                stream = await self._open(held)
+            except Exception as e:  # noqa: BLE001 - the edge: every failure gets its document
+                self._is_sent = True
+                await self._fault(e)(scope, receive, send)
+                return
+            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in stream.headers.items()]
+            await send({"type": "http.response.start", "status": stream.status, "headers": headers})
+            async with aclosing(stream.body):
+                await self._send_body(stream.body, send)
 
     async def _send_body(self, body: AsyncIterator[bytes], send: Send) -> None:
         try:
@@ -89,14 +97,28 @@ class TableResponse(Response):
         self._is_sent = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _start_headers(self) -> list[tuple[bytes, bytes]]:
+
+def table_response(
+    open_table: Callable[[], Awaitable[ResultTable]],
+    *,
+    form: Format,
+    content_type: str,
+    fault: Fault,
+    stall_limit: timedelta,
+) -> Response:
+    """Answer with the table that ``open_table`` opens, in a format."""
+
+    async def open_stream(held: AsyncExitStack) -> Stream:
+        table = await held.enter_async_context(aclosing(await open_table()))
         headers = {
-            "content-type": self._content_type,
-            "cache-control": "no-store",
-            "content-disposition": f'inline; filename="result{self._form.extension}"',
-            "x-content-type-options": "nosniff",
+            "Content-Type": content_type,
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'inline; filename="result{form.extension}"',
+            "X-Content-Type-Options": "nosniff",
         }
-        return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        return Stream(headers, serialise(table, form))
+
+    return StreamedResponse(open_stream, fault=fault, stall_limit=stall_limit)
 
 
 async def _until_gone(receive: Receive) -> None:

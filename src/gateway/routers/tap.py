@@ -1,33 +1,28 @@
-"""TAP 1.1: sync, tables, capabilities, availability. ``async`` is a job list (`routers.uws`)."""
+"""TAP 1.1: sync and tables. ``async`` is a job list (`routers.uws`), the rest is VOSI's (`routers.vosi`)."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from html import escape
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
 from gateway.errors import NotFoundError, ParameterError
-from gateway.routers.deps import BaseUrl, CallerDep, GatewayDep
+from gateway.routers.deps import BaseUrl, CallerDep, Gateway, GatewayDep
 from gateway.routers.faults import fault_route, text_fault, votable_fault
 from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
-from gateway.routers.respond import TableResponse
+from gateway.routers.respond import table_response
+from gateway.routers.uws import JobRoutes, job_router
+from gateway.routers.vosi import XML, vosi_router
 from gateway.services.queries import ResultTable
-from gateway.vo import formats, vosi
+from gateway.vo import formats, obscore, paths, vosi
 from gateway.vo.capabilities import TapCapabilities, tap_capabilities
 from gateway.vo.dali import ParamBag
 from gateway.vo.tap import SYNC_PARAMETERS, TapRequest
 
-sync = APIRouter(prefix="/tap", tags=["TAP"], route_class=fault_route(votable_fault))
-metadata = APIRouter(prefix="/tap", tags=["TAP"], route_class=fault_route(text_fault))
-
-STARTED = datetime.now(UTC)
-"""When this process began to serve: the age of its capabilities, which change only with the program."""
-
-XML = "text/xml; charset=utf-8"
+sync = APIRouter(prefix=paths.TAP, tags=["TAP"], route_class=fault_route(votable_fault))
+metadata = APIRouter(prefix=paths.TAP, tags=["TAP"], route_class=fault_route(text_fault))
 
 
 @sync.get("/sync", summary="Run a query and stream its table", **documented(SYNC_PARAMETERS, "query"))
@@ -49,7 +44,7 @@ def _query(bag: ParamBag, caller: CallerDep, gateway: GatewayDep) -> Response:
     async def open_table() -> ResultTable:
         return await gateway.queries.open(request, caller, uploads={part.name: part for part in bag.parts})
 
-    return TableResponse(
+    return table_response(
         open_table,
         form=form,
         content_type=content_type,
@@ -78,28 +73,6 @@ async def table(name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
     return Response(vosi.table(found), media_type=XML)
 
 
-@metadata.api_route(
-    "/capabilities", methods=["GET", "HEAD"], summary="What this service can do", operation_id="tap_capabilities"
-)
-async def capabilities(gateway: GatewayDep, base: BaseUrl) -> Response:
-    """Describe this service (VOSI 1.1, "Capabilities"; TAPRegExt 1.0)."""
-    document = tap_capabilities(
-        TapCapabilities(base_url=f"{base}/tap", limits=gateway.site.tap_limits, features=gateway.queries.features())
-    )
-    return Response(document, headers={"Last-Modified": format_datetime(STARTED, usegmt=True)}, media_type=XML)
-
-
-@metadata.get("/availability", summary="Whether this service works now")
-async def availability(gateway: GatewayDep) -> Response:
-    """Tell whether the database answers (VOSI 1.1, "Availability")."""
-    fault = await gateway.queries.fault()
-    return Response(
-        vosi.availability(available=fault is None, up_since=STARTED, notes=() if fault is None else (fault,)),
-        media_type=XML,
-        headers={"Cache-Control": "no-store"},
-    )
-
-
 @metadata.get("", include_in_schema=False)
 async def about(gateway: GatewayDep, base: BaseUrl) -> Response:
     """Say what this URL is to a person who opens it (TAP 1.1, "Resources")."""
@@ -121,4 +94,20 @@ async def about(gateway: GatewayDep, base: BaseUrl) -> Response:
     )
 
 
-routers = (sync, metadata)
+def _capabilities(gateway: Gateway, url: str) -> bytes:
+    return tap_capabilities(
+        TapCapabilities(
+            base_url=url,
+            limits=gateway.site.tap_limits,
+            features=gateway.queries.features(),
+            data_models=(obscore.DATA_MODEL,),
+        )
+    )
+
+
+routers = (
+    sync,
+    metadata,
+    vosi_router(paths.TAP, "TAP", _capabilities),
+    job_router(JobRoutes(name="tap", path=f"{paths.TAP}/async", parameters=SYNC_PARAMETERS)),
+)

@@ -6,6 +6,7 @@ The same routes serve any job list; a standard's own list (TAP's ``async``, late
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response
@@ -20,12 +21,11 @@ from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
 from gateway.vo import uws
 from gateway.vo.dali import Parameter
-from gateway.vo.tap import SYNC_PARAMETERS
 from gateway.vo.votable import error_document
 
 XML = "text/xml; charset=utf-8"
 
-CREATION_PARAMETERS = (*SYNC_PARAMETERS, Parameter("PHASE", "RUN starts the job at once."))
+RUN_AT_ONCE = Parameter("PHASE", "RUN starts the job at once.")
 LIST_PARAMETERS = (
     Parameter("PHASE", "Only jobs in this phase.", is_repeatable=True),
     Parameter("AFTER", "Only jobs created after this instant, ISO 8601, UTC."),
@@ -37,17 +37,29 @@ WAIT_PARAMETERS = (
 )
 
 
-def job_router(job_list: str, path: str) -> APIRouter:
-    """Make the routes of a job list that lies at ``path``."""
-    router = APIRouter(prefix=path, tags=["Jobs"], route_class=fault_route(text_fault))
-    _add_list(router, job_list, path)
-    _add_job(router, job_list, path)
-    _add_control(router, job_list, path)
-    _add_products(router, job_list, path)
+@dataclass(frozen=True, slots=True)
+class JobRoutes:
+    """A job list as HTTP sees it."""
+
+    name: str
+    path: str
+    parameters: tuple[Parameter, ...]
+    """What its jobs take."""
+
+
+def job_router(jobs: JobRoutes) -> APIRouter:
+    """Make the routes of a job list."""
+    router = APIRouter(prefix=jobs.path, tags=["Jobs"], route_class=fault_route(text_fault))
+    _add_list(router, jobs)
+    _add_job(router, jobs.name, jobs.path)
+    _add_control(router, jobs.name, jobs.path)
+    _add_products(router, jobs)
     return router
 
 
-def _add_list(router: APIRouter, job_list: str, path: str) -> None:
+def _add_list(router: APIRouter, routes: JobRoutes) -> None:
+    job_list, path = routes.name, routes.path
+
     @router.get("", summary="List jobs", **documented(LIST_PARAMETERS, "query"))
     async def list_jobs(bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
         """List the caller's jobs (UWS 1.1, "The Job List").
@@ -68,7 +80,7 @@ def _add_list(router: APIRouter, job_list: str, path: str) -> None:
         ]
         return _xml(uws.jobs(references))
 
-    @router.post("", status_code=303, summary="Create a job", **documented(CREATION_PARAMETERS, "form"))
+    @router.post("", status_code=303, summary="Create a job", **documented((*routes.parameters, RUN_AT_ONCE), "form"))
     async def create(bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
         """Create a job; with PHASE=RUN it starts at once (UWS 1.1, "Creating a Job")."""
         job = await gateway.jobs.create(job_list, bag, caller)
@@ -161,7 +173,9 @@ def _add_control(router: APIRouter, job_list: str, path: str) -> None:
         return _text((await gateway.jobs.get(job_list, job_id, caller)).account or "")
 
 
-def _add_products(router: APIRouter, job_list: str, path: str) -> None:
+def _add_products(router: APIRouter, routes: JobRoutes) -> None:
+    job_list, path = routes.name, routes.path
+
     @router.get("/{job_id}/parameters", summary="Parameters")
     async def get_parameters(job_id: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
         """List the parameters; uploaded tables are there by reference."""
@@ -169,7 +183,7 @@ def _add_products(router: APIRouter, job_list: str, path: str) -> None:
         return _xml(uws.parameters(_parameters(job, f"{base}{path}/{job_id}")))
 
     @router.post(
-        "/{job_id}/parameters", status_code=303, summary="Set parameters", **documented(SYNC_PARAMETERS, "form")
+        "/{job_id}/parameters", status_code=303, summary="Set parameters", **documented(routes.parameters, "form")
     )
     async def post_parameters(job_id: str, bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
         """Set parameters of a pending job; the same name again replaces, UPLOAD accumulates."""

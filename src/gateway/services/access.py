@@ -15,6 +15,8 @@ class Caller:
     """Name of the account; ``None`` for anonymous callers."""
     address: str | None = None
     """Network address, where there is one."""
+    base_url: str = ""
+    """URL under which the caller sees this gateway, without a trailing slash; links in answers begin with it."""
 
 
 ANONYMOUS = Caller("anonymous")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -13,21 +13,24 @@ from typing import Self
 
 import pyarrow as pa
 import structlog
+from sqlglot import exp
 
 from gateway.db.arrow import conform
 from gateway.db.engine import CatalogEngine
 from gateway.db.faults import incident
 from gateway.db.registry import Registry
 from gateway.db.sessions import QuerySession, RowStream
-from gateway.errors import GatewayError, OverloadedError, QueryError, TimeLimitError
+from gateway.errors import GatewayError, QueryError, TimeLimitError
 from gateway.services.access import Caller
+from gateway.services.slots import Slots
 from gateway.services.uploads import SCHEMA as UPLOAD_SCHEMA
 from gateway.services.uploads import ReceivedUpload, Uploads
 from gateway.vo import formats
-from gateway.vo.adql import RegionIndex, Translation, features, translate
+from gateway.vo.adql import RegionIndex, Translation, features, translate, translate_tree
 from gateway.vo.adql.extensions import EXTENSIONS
 from gateway.vo.capabilities import Features
 from gateway.vo.dali import UploadedPart
+from gateway.vo.descriptors import ServiceDescriptor
 from gateway.vo.formats.base import Complete, Ending, Info, Overflow, TableHeader, arrow_schema
 from gateway.vo.regions import Circle
 from gateway.vo.tableset import Schema, Tableset
@@ -173,7 +176,12 @@ class QueryService:
         self._uploads = uploads
         self._limits = limits
         self._provenance = tuple(provenance)
-        self._slots = asyncio.Semaphore(limits.slots)
+        self._slots = Slots(
+            limits.slots,
+            patience=limits.slot_patience,
+            busy=f"all {limits.slots} slots for queries are taken (sync_slots); try again in a few seconds, or send "
+            "the query as a job",
+        )
 
     async def open(
         self,
@@ -205,9 +213,9 @@ class QueryService:
         limit = time_limit or self._limits.time_limit
         started = time.monotonic()
         async with AsyncExitStack() as resources:
-            await resources.enter_async_context(self._slot())
+            await resources.enter_async_context(self._slots.take())
             received = await self._receive(request, uploads, limit, resources)
-            maxrec = self._maxrec(request)
+            maxrec = self._maxrec(request.maxrec)
             translation = await self._translate(request, await self._tableset(caller, received), maxrec)
             rows = None
             if maxrec > 0:
@@ -216,12 +224,54 @@ class QueryService:
                         time_limit=limit,
                         spent=timedelta(seconds=time.monotonic() - started),
                         label=label,
+                        base_url=caller.base_url,
                         can_write_temp=bool(received),
                     )
                 )
                 rows = await _execute(session, translation, received)
             log.info("Query opened", owner=caller.key, maxrec=maxrec, uploads=len(received), label=label)
-            header = TableHeader(translation.fields, self._infos(request))
+            infos = (Info("QUERY", request.query), Info("standardID", STANDARD_ID))
+            header = TableHeader(translation.fields, self._infos(infos))
+            return ResultTable(header, rows, maxrec=translation.maxrec, resources=resources.pop_all())
+
+    async def open_tree(
+        self,
+        query: exp.Query,
+        caller: Caller,
+        *,
+        maxrec: int | None,
+        infos: Sequence[Info],
+        services: Sequence[ServiceDescriptor],
+        label: str,
+    ) -> ResultTable:
+        """Run a query that `gateway.vo.adql.build` made, until its first rows are there.
+
+        Parameters
+        ----------
+        maxrec
+            Rows wanted; ``None``: the service's own number.
+        infos, services
+            What the answer says of itself, and what can be done with its rows.
+        label
+            Name of the session in ``pg_stat_activity``.
+
+        Raises
+        ------
+        OverloadedError, TimeLimitError, BackendUnavailableError, ServiceError
+            It cannot be answered now.
+        """
+        async with AsyncExitStack() as resources:
+            await resources.enter_async_context(self._slots.take())
+            most = self._maxrec(maxrec)
+            translation = translate_tree(query, await self.tableset(caller), index=self._index, maxrec=most)
+            rows = None
+            if most > 0:
+                session = await resources.enter_async_context(
+                    self._engine.session(time_limit=self._limits.time_limit, label=label, base_url=caller.base_url)
+                )
+                rows = await _execute(session, translation, ())
+            log.info("Query opened", owner=caller.key, maxrec=most, label=label)
+            header = TableHeader(translation.fields, self._infos(infos), services=tuple(services))
             return ResultTable(header, rows, maxrec=translation.maxrec, resources=resources.pop_all())
 
     async def check(
@@ -237,7 +287,7 @@ class QueryService:
         formats.find(request.response_format)
         async with AsyncExitStack() as resources:
             received = await self._receive(request, uploads, self._limits.time_limit, resources, has_rows=False)
-            return await self._translate(request, await self._tableset(caller, received), self._maxrec(request))
+            return await self._translate(request, await self._tableset(caller, received), self._maxrec(request.maxrec))
 
     async def tableset(self, caller: Caller) -> Tableset:
         """Tables that a caller may query."""
@@ -269,21 +319,6 @@ class QueryService:
                 pass
 
     # -- steps -------------------------------------------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._limits.slot_patience.total_seconds()):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise OverloadedError(
-                f"all {self._limits.slots} slots for queries are taken (sync_slots); try again in a few seconds, or send "
-                "the query as a job"
-            ) from None
-        try:
-            yield
-        finally:
-            self._slots.release()
 
     async def _receive(
         self,
@@ -325,18 +360,12 @@ class QueryService:
 
         return await asyncio.to_thread(work) if length > LONG_QUERY else work()
 
-    def _maxrec(self, request: TapRequest) -> int:
-        asked = self._limits.maxrec_default if request.maxrec is None else request.maxrec
-        return min(asked, self._limits.maxrec_hard)
+    def _maxrec(self, asked: int | None) -> int:
+        return min(self._limits.maxrec_default if asked is None else asked, self._limits.maxrec_hard)
 
-    def _infos(self, request: TapRequest) -> tuple[Info, ...]:
+    def _infos(self, own: Sequence[Info]) -> tuple[Info, ...]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return (
-            Info("QUERY", request.query),
-            Info("standardID", STANDARD_ID),
-            Info("request_date", now),
-            *self._provenance,
-        )
+        return (*own, Info("request_date", now), *self._provenance)
 
 
 async def _execute(session: QuerySession, translation: Translation, received: Sequence[ReceivedUpload]) -> RowStream:

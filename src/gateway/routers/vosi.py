@@ -1,0 +1,53 @@
+"""VOSI 1.1: capabilities and availability, the same two resources beside every service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from fastapi import APIRouter, Response
+
+from gateway.routers.deps import BaseUrl, Gateway, GatewayDep
+from gateway.routers.faults import fault_route, text_fault
+from gateway.vo import vosi
+
+STARTED = datetime.now(UTC)
+"""When this process began to serve: the age of its capabilities, which change only with the program."""
+
+XML = "text/xml; charset=utf-8"
+
+Document = Callable[[Gateway, str], bytes]
+"""Makes the capabilities document of a service that lies at a URL."""
+
+
+def vosi_router(path: str, tag: str, document: Document) -> APIRouter:
+    """Make the routes for the service at ``path``."""
+    router = APIRouter(prefix=path, tags=[tag], route_class=fault_route(text_fault))
+    name = path.strip("/")
+
+    @router.api_route(
+        "/capabilities",
+        methods=["GET", "HEAD"],
+        summary="What this service can do",
+        operation_id=f"{name}_capabilities",
+    )
+    async def capabilities(gateway: GatewayDep, base: BaseUrl) -> Response:
+        """Describe this service (VOSI 1.1, "Capabilities")."""
+        return Response(
+            document(gateway, base + path),
+            headers={"Last-Modified": format_datetime(STARTED, usegmt=True)},
+            media_type=XML,
+        )
+
+    @router.get("/availability", summary="Whether this service works now", operation_id=f"{name}_availability")
+    async def availability(gateway: GatewayDep) -> Response:
+        """Tell whether the database answers (VOSI 1.1, "Availability")."""
+        fault = await gateway.queries.fault()
+        return Response(
+            vosi.availability(available=fault is None, up_since=STARTED, notes=() if fault is None else (fault,)),
+            media_type=XML,
+            headers={"Cache-Control": "no-store"},
+        )
+
+    return router
