@@ -202,3 +202,14 @@ def wait_for_files(url: str, count: int) -> None:
     while Catalog(url).fetch("SELECT count(*) FROM gateway_images.file")[0][0] < count:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_links_of_a_query_lead_to_where_the_service_is(
+    gateway: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT access_url FROM ivoa.obscore"
+    gateway("ingest", "images", str(folder), "--collection", "tiny")
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "http://127.0.0.1:8080/datalink/links?ID=ivo://example.org/tiny" in gateway("query", query)[1]
+    monkeypatch.setenv("GATEWAY_PUBLIC_BASE_URL", "https://archive.example.org")
+    assert "https://archive.example.org/datalink/links?ID=" in gateway("query", query)[1]

@@ -339,11 +339,28 @@ def query(
     text = sys.stdin.read() if adql == "-" else adql
     with _databases(migrated=True) as settings:
         if output is None and response_format is None:
-            asyncio.run(show_query(settings, text, maxrec=maxrec, console=out, notes=err))
+            asyncio.run(show_query(settings, text, maxrec=maxrec, base_url=_base_url(settings), console=out, notes=err))
         else:
             asyncio.run(
-                write_query(settings, text, maxrec=maxrec, path=output, response_format=response_format, notes=err)
+                write_query(
+                    settings,
+                    text,
+                    maxrec=maxrec,
+                    base_url=_base_url(settings),
+                    path=output,
+                    response_format=response_format,
+                    notes=err,
+                )
             )
+
+
+def _base_url(settings: Settings) -> str:
+    """URL under which clients see the service, as far as that is known here: links in rows begin with it."""
+    from gateway.serve import service_url
+
+    if settings.public_base_url:
+        return settings.public_base_url + settings.base_path
+    return service_url(settings) or f"http://127.0.0.1:{settings.port}{settings.base_path}"
 
 
 @app.command("adql")

@@ -30,25 +30,19 @@ from gateway.vo.tap import TapRequest
 OPERATOR = Caller(key="operator", account=None, address=None)
 """Whoever can run commands here sees what everyone sees."""
 
-
-def operator(settings: Settings) -> Caller:
-    """Give the operator as a caller: links in rows begin with the URL that clients see, as far as it is known here."""
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - compared, not bound
-    base = settings.public_base_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    return replace(OPERATOR, base_url=base + settings.base_path)
-
-
 SCREEN_ROWS = 100
 """Rows shown on a terminal; more are for a file."""
 
 
-async def show_query(settings: Settings, adql: str, *, maxrec: int | None, console: Console, notes: Console) -> None:
-    """Run a query and show its first rows."""
+async def show_query(
+    settings: Settings, adql: str, *, maxrec: int | None, base_url: str, console: Console, notes: Console
+) -> None:
+    """Run a query and show its first rows; links in them begin with ``base_url``."""
     started = time.monotonic()
     request = TapRequest(adql, maxrec=min(maxrec, SCREEN_ROWS) if maxrec is not None else SCREEN_ROWS)
     async with open_queries(settings) as queries:
         with notes.status("Running the query"):
-            table = await queries.open(request, operator(settings))
+            table = await queries.open(request, replace(OPERATOR, base_url=base_url))
         async with aclosing(table):
             batches = [batch async for batch in table]
             _show(table, batches, console)
@@ -74,6 +68,7 @@ async def write_query(
     adql: str,
     *,
     maxrec: int | None,
+    base_url: str,
     path: Path | None,
     response_format: str | None,
     notes: Console,
@@ -84,7 +79,7 @@ async def write_query(
     started = time.monotonic()
     async with open_queries(settings) as queries:
         with notes.status("Running the query"):
-            table = await queries.open(request, operator(settings))
+            table = await queries.open(request, replace(OPERATOR, base_url=base_url))
         async with aclosing(table), aclosing(serialise(table, form)) as body:
             size = await _write(body, path, notes)
         cut = f"; cut at {table.ending.maxrec:,} rows" if isinstance(table.ending, Overflow) else ""

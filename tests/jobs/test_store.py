@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import BackendUnavailableError, IllegalMoveError, NotFoundError
 from gateway.jobs.models import Claim, ErrorSummary, ErrorType, Result, RunState
 from gateway.jobs.phases import FINAL, MOVES, Phase
-from gateway.jobs.store import CLAIM_LOCK, MAX_ATTEMPTS, MAX_LOSSES, GivenBack, JobStore, connect
+from gateway.jobs.store import CLAIM_LOCK, MAX_ATTEMPTS, MAX_LOSSES, UPKEEP_LOCK, GivenBack, JobStore, connect
 from tests.jobs.conftest import LEASE, claim_one, phase_of, queued
 
 ERROR = ErrorSummary("it broke", ErrorType.FATAL)
@@ -432,6 +432,27 @@ async def test_destroyed_job_is_forgotten_when_nothing_runs_for_it(
     assert await store.purge(age=timedelta(hours=1)) == 0
     assert await store.purge(age=timedelta(seconds=-1)) == 1
     assert await database.fetchval("SELECT count(*) FROM gateway.job") == 0
+
+
+async def test_a_client_that_freezes_between_two_messages_keeps_nobody_from_reaping(
+    store: JobStore, database: asyncpg.Connection
+) -> None:  # F3
+    """Until the driver sends the rest its session is active, and no time-out of PostgreSQL ends it."""
+    job_id = await queued(store)
+    assert await claim_one(store, lease=timedelta(0)) is not None
+    with pytest.raises(BackendUnavailableError):  # what the frozen process hears when it wakes up
+        async with store._transaction() as frozen:
+            assert await frozen.fetchval(UPKEEP_LOCK)
+            await frozen.prepare("SELECT 1")  # sends "parse", as the first half of a statement
+            assert await store.reap(lease=timedelta(0)) == ()
+            assert await store.end_stalled() == 0  # it may still be coming
+            deadline = time.monotonic() + 10
+            while not await store.end_stalled():
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.2)
+            losses = await store.reap(lease=timedelta(0))
+            await frozen.fetchval("SELECT 2")
+    assert [loss.job_id for loss in losses] == [job_id]
 
 
 async def test_references_are_results_uploads_and_running_claims(store: JobStore) -> None:

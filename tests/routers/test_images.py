@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits, votable
 from astropy.wcs import WCS
+from fastapi import FastAPI
 
 from tests.routers import archive as made
 from tests.support.xsd import JAR, is_valid
@@ -503,3 +505,12 @@ async def test_a_frame_in_the_primary_header_counts_for_the_cutout_too(
     cut = cutout(await client.get("/soda/sync", params={"ID": row["obs_publisher_did"], "CIRCLE": region}))
     middle = made.pixels()[made.SHAPE[0] // 2, made.SHAPE[1] // 2]
     assert cut[1].data.min() < middle < cut[1].data.max()
+
+
+async def test_openapi_describes_every_service_once(app: FastAPI) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # FastAPI warns of operations that share a name
+        document = app.openapi()
+    assert {"/sia2/query", "/datalink/links", "/soda/sync", "/soda/async", "/data/{key}"} <= set(document["paths"])
+    names = {parameter["name"] for parameter in document["paths"]["/sia2/query"]["get"]["parameters"]}
+    assert {"POS", "BAND", "TIME", "COLLECTION", "ID", "FACILITY", "INSTRUMENT", "CALIB", "DPTYPE", "MAXREC"} <= names

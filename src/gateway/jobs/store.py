@@ -44,6 +44,13 @@ IDLE_LIMIT = "5s"
 """Longest pause inside a transaction. A process that is frozen there, or whose machine vanished, would else keep its
 locks, and no other worker could claim (F3)."""
 
+STALL_LIMIT = timedelta(seconds=5)
+"""Longest pause between two messages of one statement. The driver sends "parse" and "execute" apart, and between them a
+session counts as active: no time-out of PostgreSQL ends it, whatever it has locked (F3)."""
+
+NAMES = ("gw:jobs", "gw:worker")
+"""``application_name`` of the sessions of stores."""
+
 LIST_LIMIT = 10_000
 """Most jobs in one answer; a longer list is asked for in pieces by AFTER and LAST."""
 
@@ -200,6 +207,14 @@ failed AS (
 SELECT part.run_state, (SELECT id FROM failed) AS failed FROM part
 """
 
+END_STALLED = """
+SELECT count(*) FROM (
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+      AND application_name = ANY($1) AND state = 'active' AND wait_event = 'ClientRead'
+      AND query_start < clock_timestamp() - $2::interval) ended
+"""
+
 UPKEEP_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('gateway.upkeep', 0))"
 
 # After a restart of the database every worker gets one whole lease to renew its claims: nobody could during it.
@@ -318,7 +333,7 @@ class JobStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, connections: int = 8, name: str = "gw:jobs") -> AsyncIterator[Self]:
+    async def open(cls, url: str, *, connections: int = 8, name: str = NAMES[0]) -> AsyncIterator[Self]:
         """Hold a pool of connections.
 
         Parameters
@@ -328,7 +343,7 @@ class JobStore:
         connections
             Most connections held.
         name
-            ``application_name`` of the sessions.
+            ``application_name`` of the sessions, one of `NAMES`.
         """
         pool = asyncpg.create_pool(
             DatabaseURL.parse(url).with_application_name(name).asyncpg(),
@@ -574,6 +589,14 @@ class JobStore:
         return GivenBack.WAITING if row["run_state"] == RunState.WAITING else GivenBack.ENDED
 
     # -- upkeep -------------------------------------------------------------------------------------------
+
+    async def end_stalled(self) -> int:
+        """End sessions whose process froze, or whose machine vanished, in the middle of a statement; returns how many.
+
+        What they have locked would keep every other worker from claiming and reaping.
+        """
+        async with self._connection() as connection:
+            return int(await connection.fetchval(END_STALLED, NAMES, STALL_LIMIT))
 
     async def reap(self, *, lease: timedelta) -> tuple[Loss, ...]:
         """Take back the parts of silent workers; nothing if another reaper is at it."""

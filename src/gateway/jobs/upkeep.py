@@ -62,6 +62,8 @@ class Upkeep:
 
     async def reap(self) -> int:
         """Take back the parts of silent workers; returns how many."""
+        if stalled := await self._store.end_stalled():
+            log.warning("Stalled sessions ended", count=stalled)
         count = 0
         while losses := await self._store.reap(lease=self._lease):
             count += len(losses)

@@ -26,7 +26,8 @@ Plane = Annotated[
 ]
 
 
-@router.api_route("/{key}", methods=["GET", "HEAD"], summary="The file of a dataset", operation_id="data_file")
+@router.head("/{key}", include_in_schema=False)
+@router.get("/{key}", summary="The file of a dataset", operation_id="data_file")
 async def data_file(
     key: str, request: Request, caller: CallerDep, gateway: GatewayDep, plane: Plane = None
 ) -> Response:

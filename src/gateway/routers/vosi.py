@@ -26,12 +26,8 @@ def vosi_router(path: str, tag: str, document: Document) -> APIRouter:
     router = APIRouter(prefix=path, tags=[tag], route_class=fault_route(text_fault))
     name = path.strip("/")
 
-    @router.api_route(
-        "/capabilities",
-        methods=["GET", "HEAD"],
-        summary="What this service can do",
-        operation_id=f"{name}_capabilities",
-    )
+    @router.head("/capabilities", include_in_schema=False)
+    @router.get("/capabilities", summary="What this service can do", operation_id=f"{name}_capabilities")
     async def capabilities(gateway: GatewayDep, base: BaseUrl) -> Response:
         """Describe this service (VOSI 1.1, "Capabilities")."""
         return Response(

@@ -13,13 +13,13 @@ from types import FrameType
 
 from gateway.embedded import Lease, resolve, take_lease
 from gateway.errors import GatewayError, UsageError
-from gateway.serve.claims import HANDOVER, Claim, claim_home, listen, local_url, running_service
+from gateway.serve.claims import HANDOVER, Claim, claim_home, listen, local_url, running_service, service_url
 from gateway.serve.environment import environment
 from gateway.serve.progress import Progress
 from gateway.serve.supervisor import Supervisor
 from gateway.settings import Settings
 
-__all__ = ["migrate", "running_service", "serve"]
+__all__ = ["migrate", "running_service", "serve", "service_url"]
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2

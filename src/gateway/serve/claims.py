@@ -103,6 +103,18 @@ def _lock(descriptor: int, path: Path, home: Path) -> None:
 
 def running_service(settings: Settings) -> str | None:
     """Name the service that runs on the home folder: URL and process id; ``None`` when none does."""
+    found = _announced(settings)
+    return None if found is None else _describe(found)
+
+
+def service_url(settings: Settings) -> str | None:
+    """URL of the service that runs on the home folder; ``None`` when none does."""
+    found = _announced(settings) or {}
+    return str(found["url"]) if "url" in found else None
+
+
+def _announced(settings: Settings) -> dict[str, object] | None:
+    """Read what the service of a home folder says of itself; ``None`` when none runs."""
     path = _lock_file(Layout(settings.home_path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -111,7 +123,7 @@ def running_service(settings: Settings) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _describe(_read(path))
+        return _read(path)
     else:
         return None
     finally:
