@@ -16,7 +16,9 @@ from astropy.io import fits, votable
 from astropy.wcs import WCS
 from fastapi import FastAPI
 
+from gateway.ingest.images import ingest_images
 from tests.routers import archive as made
+from tests.support.web import served_over_http
 from tests.support.xsd import JAR, is_valid
 
 UWS = "{http://www.ivoa.net/xml/UWS/v1.0}"
@@ -360,6 +362,34 @@ async def test_a_file_cut_short_since_ingest_is_told(
     answer = await client.get("/soda/sync", params={"ID": dids["zero"]})
     assert answer.status_code == 500
     assert answer.text.startswith("Error: the file of this dataset has been replaced, and ")
+
+
+async def test_images_behind_urls_are_cut_and_given_by_ranges(
+    client: httpx.AsyncClient, archive: Path, database_url: str
+) -> None:
+    with served_over_http(archive) as url:
+        await asyncio.to_thread(
+            ingest_images,
+            [f"{url}/zero.fits", f"{url}/packed.fits.gz"],
+            collection="web",
+            admin_url=database_url,
+            authority="example.org.gateway",
+        )
+        rows = await table(client, "/sia2/query", COLLECTION="web")
+        dids = {row["obs_id"]: row["obs_publisher_did"] for row in rows}
+        cut = cutout(await client.get("/soda/sync", params={"ID": dids["zero"], "CIRCLE": "0 10 0.02"}))
+        with fits.open(archive / "zero.fits") as source:
+            assert cut["VARIANCE"].data[3, 4] - cut["IMAGE"].data[3, 4] == 1
+            assert cut["IMAGE"].data[3, 4] in source["IMAGE"].data
+        packed = cutout(await client.get("/soda/sync", params={"ID": dids["packed"]}))
+        assert np.array_equal(packed[0].data, made.pixels(3))
+        file = (await table(client, "/datalink/links", ID=dids["zero"]))[0]["access_url"]
+        part = await client.get(file, headers={"Range": "bytes=2880-5759"})
+        assert part.content == (archive / "zero.fits").read_bytes()[2880:5760]
+    answer = await client.get("/soda/sync", params={"ID": dids["zero"], "CIRCLE": "0 10 0.02"})
+    assert answer.status_code == 503
+    assert answer.text.startswith("ServiceUnavailable: ")
+    assert (await client.get(file)).status_code == 503
 
 
 # -- cutting as a job ---------------------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """What an ingest of images leaves behind when it dies, is stopped or meets another; and sources far away."""
 
 import asyncio
-import functools
-import http.server
 import os
 import signal
 import subprocess
@@ -22,6 +20,7 @@ from gateway.ingest.images.examine import Refusal, Task
 from gateway.ingest.images.load import only_one
 from gateway.ingest.images.rules import Rules
 from tests.ingest.images.builders import AUTHORITY, Survey, image, outcomes, primary
+from tests.support.web import served_over_http
 
 FILES = 60
 
@@ -199,36 +198,10 @@ def test_a_file_that_kills_its_process_is_refused_and_no_other(monkeypatch: pyte
 # -- far away --------------------------------------------------------------------------------------------
 
 
-class RangeHandler(http.server.SimpleHTTPRequestHandler):
-    """A server of files that answers to ranges."""
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if "Range" not in self.headers or not path.is_file():
-            return super().do_GET()
-        content = path.read_bytes()
-        first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-        piece = content[int(first) : int(last or len(content)) + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{int(first) + len(piece) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(piece)))
-        self.end_headers()
-        self.wfile.write(piece)
-        return None
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def served(survey: Survey) -> Iterator[str]:
-    handler = functools.partial(RangeHandler, directory=str(survey.folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served_over_http(survey.folder) as url:
+        yield url
 
 
 def test_images_behind_urls_are_taken_and_kept_up_to_date(survey: Survey, served: str) -> None:
