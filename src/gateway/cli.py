@@ -566,6 +566,8 @@ def _show_demo(url: str) -> None:
     for name, path in (
         ("Home", "/"),
         ("TAP (pyvo, TOPCAT, Aladin)", "/tap"),
+        ("Images: SIA 2", "/sia2"),
+        ("Cutouts: SODA", "/soda"),
         ("Tables", "/tap/tables"),
         ("OpenAPI", "/docs"),
     ):

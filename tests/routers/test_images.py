@@ -505,6 +505,15 @@ async def test_every_service_describes_itself(
     assert b"true" in availability
 
 
+@pytest.mark.parametrize("path", ["/tap", "/sia2", "/soda", "/datalink"])
+async def test_a_person_who_opens_a_service_reads_what_it_is(client: httpx.AsyncClient, path: str) -> None:
+    page = await client.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    assert f"http://localhost:8080{path}" in page.text
+    for link in re.findall(r'href="([^"]+)"', page.text):
+        assert (await client.get(link)).status_code == 200, link
+
+
 async def test_tap_declares_obscore(client: httpx.AsyncClient) -> None:  # OBS-17
     document = (await client.get("/tap/capabilities")).text
     assert re.search(r'<dataModel ivo-id="ivo://ivoa.net/std/ObsCore#core-1.1">ObsCore-1.1</dataModel>', document)

@@ -8,7 +8,7 @@ from gateway.routers.deps import CallerDep, Gateway, GatewayDep
 from gateway.routers.faults import datalink_fault, fault_route
 from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
-from gateway.routers.vosi import vosi_router
+from gateway.routers.vosi import About, vosi_router
 from gateway.services.access import Caller
 from gateway.services.links import Links
 from gateway.vo import datalink, formats, paths
@@ -53,6 +53,13 @@ def _body(found: Links, form: Format) -> bytes:
     return writer.start() + writer.batch(found.rows) + writer.end(ending)
 
 
+ABOUT = About(
+    "DataLink",
+    "This is a DataLink 1.1 service: it lists what belongs to a dataset.",
+    (("links", "links of no dataset: the columns of answers"),),
+)
+
+
 def _capabilities(gateway: Gateway, url: str) -> bytes:
     del gateway
     return service_capabilities(
@@ -68,4 +75,4 @@ def _capabilities(gateway: Gateway, url: str) -> bytes:
     )
 
 
-routers = (links, vosi_router(paths.DATALINK, "DataLink", _capabilities))
+routers = (links, vosi_router(paths.DATALINK, "DataLink", _capabilities, ABOUT))

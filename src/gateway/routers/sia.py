@@ -12,7 +12,7 @@ from gateway.routers.faults import fault_route, sia_fault
 from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
 from gateway.routers.respond import table_response
-from gateway.routers.vosi import vosi_router
+from gateway.routers.vosi import About, vosi_router
 from gateway.services.access import Caller
 from gateway.vo import formats, paths, sia
 from gateway.vo.capabilities import ServiceInterface, service_capabilities
@@ -54,6 +54,13 @@ def _search(bag: ParamBag, caller: Caller, gateway: Gateway) -> Response:
     )
 
 
+ABOUT = About(
+    "Simple Image Access",
+    "This is an SIA 2.0 service: it finds images by position, wavelength, time and more. Give its URL to pyvo.",
+    (("query?MAXREC=0", "what can be asked, and the columns of answers"),),
+)
+
+
 def _capabilities(gateway: Gateway, url: str) -> bytes:
     del gateway
     return service_capabilities(
@@ -62,4 +69,4 @@ def _capabilities(gateway: Gateway, url: str) -> bytes:
     )
 
 
-routers = (query, vosi_router(paths.SIA2, "SIA", _capabilities))
+routers = (query, vosi_router(paths.SIA2, "SIA", _capabilities, ABOUT))

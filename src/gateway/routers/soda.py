@@ -15,7 +15,7 @@ from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
 from gateway.routers.respond import Stream, StreamedResponse
 from gateway.routers.uws import JobRoutes, job_router
-from gateway.routers.vosi import vosi_router
+from gateway.routers.vosi import About, vosi_router
 from gateway.services.access import Caller
 from gateway.vo import paths, soda
 from gateway.vo.capabilities import ServiceInterface, service_capabilities
@@ -63,6 +63,13 @@ async def _chunks(path: Path) -> AsyncGenerator[bytes, None]:
             yield piece
 
 
+ABOUT = About(
+    "Server-side Operations for Data Access",
+    "This is a SODA 1.0 service: it cuts regions out of images, which SIA finds and DataLink leads to.",
+    (("async", "your jobs"),),
+)
+
+
 def _capabilities(gateway: Gateway, url: str) -> bytes:
     del gateway
     return service_capabilities(
@@ -76,4 +83,4 @@ def _capabilities(gateway: Gateway, url: str) -> bytes:
 
 JOBS = JobRoutes(name="soda", path=paths.CUTOUT_JOBS, parameters=soda.PARAMETERS)
 
-routers = (sync, job_router(JOBS), vosi_router(paths.SODA, "SODA", _capabilities))
+routers = (sync, job_router(JOBS), vosi_router(paths.SODA, "SODA", _capabilities, ABOUT))

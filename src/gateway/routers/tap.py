@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse
 
 from gateway.errors import NotFoundError, ParameterError
-from gateway.routers.deps import BaseUrl, CallerDep, Gateway, GatewayDep
+from gateway.routers.deps import CallerDep, Gateway, GatewayDep
 from gateway.routers.faults import fault_route, text_fault, votable_fault
 from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
 from gateway.routers.respond import table_response
 from gateway.routers.uws import JobRoutes, job_router
-from gateway.routers.vosi import XML, vosi_router
+from gateway.routers.vosi import XML, About, vosi_router
 from gateway.services.queries import ResultTable
 from gateway.vo import formats, obscore, paths, vosi
 from gateway.vo.capabilities import TapCapabilities, tap_capabilities
@@ -73,27 +70,6 @@ async def table(name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
     return Response(vosi.table(found), media_type=XML)
 
 
-@metadata.get("", include_in_schema=False)
-async def about(gateway: GatewayDep, base: BaseUrl) -> Response:
-    """Say what this URL is to a person who opens it (TAP 1.1, "Resources")."""
-    url = f"{base}/tap"
-    links = "".join(
-        f'<li><a href="{escape(url)}/{name}">{name}</a>: {what}</li>'
-        for name, what in (
-            ("tables", "what can be queried"),
-            ("capabilities", "what this service can do"),
-            ("availability", "whether it works now"),
-            ("async", "your jobs"),
-        )
-    )
-    return HTMLResponse(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(gateway.site.title)}: TAP</title>"
-        f"<h1>{escape(gateway.site.title)}: Table Access Protocol</h1>"
-        f"<p>This is a TAP 1.1 service. Give its URL, <code>{escape(url)}</code>, to TOPCAT, Aladin or pyvo.</p>"
-        f"<ul>{links}</ul></html>"
-    )
-
-
 def _capabilities(gateway: Gateway, url: str) -> bytes:
     return tap_capabilities(
         TapCapabilities(
@@ -108,6 +84,15 @@ def _capabilities(gateway: Gateway, url: str) -> bytes:
 routers = (
     sync,
     metadata,
-    vosi_router(paths.TAP, "TAP", _capabilities),
+    vosi_router(
+        paths.TAP,
+        "TAP",
+        _capabilities,
+        About(
+            "Table Access Protocol",
+            "This is a TAP 1.1 service. Give its URL to TOPCAT, Aladin or pyvo.",
+            (("tables", "what can be queried"), ("async", "your jobs")),
+        ),
+    ),
     job_router(JobRoutes(name="tap", path=f"{paths.TAP}/async", parameters=SYNC_PARAMETERS)),
 )

@@ -1,12 +1,15 @@
-"""VOSI 1.1: capabilities and availability, the same two resources beside every service."""
+"""What lies beside every service: VOSI 1.1 capabilities and availability, and a page for people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from html import escape
 
 from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
 
 from gateway.routers.deps import BaseUrl, Gateway, GatewayDep
 from gateway.routers.faults import fault_route, text_fault
@@ -21,7 +24,20 @@ Document = Callable[[Gateway, str], bytes]
 """Makes the capabilities document of a service that lies at a URL."""
 
 
-def vosi_router(path: str, tag: str, document: Document) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person reads who opens the URL of a service."""
+
+    title: str
+    text: str
+    resources: tuple[tuple[str, str], ...] = ()
+    """Names below the URL, and what each is, besides those of VOSI."""
+
+
+VOSI_RESOURCES = (("capabilities", "what this service can do"), ("availability", "whether it works now"))
+
+
+def vosi_router(path: str, tag: str, document: Document, about: About) -> APIRouter:
     """Make the routes for the service at ``path``."""
     router = APIRouter(prefix=path, tags=[tag], route_class=fault_route(text_fault))
     name = path.strip("/")
@@ -44,6 +60,19 @@ def vosi_router(path: str, tag: str, document: Document) -> APIRouter:
             vosi.availability(available=fault is None, up_since=STARTED, notes=() if fault is None else (fault,)),
             media_type=XML,
             headers={"Cache-Control": "no-store"},
+        )
+
+    @router.get("", include_in_schema=False, operation_id=f"{name}_about")
+    async def page(gateway: GatewayDep, base: BaseUrl) -> Response:
+        """Say what this URL is to a person who opens it (TAP 1.1, "Resources")."""
+        url, title = escape(base + path), escape(f"{gateway.site.title}: {about.title}")
+        links = "".join(
+            f'<li><a href="{url}/{resource}">{resource}</a>: {what}</li>'
+            for resource, what in (*about.resources, *VOSI_RESOURCES)
+        )
+        return HTMLResponse(
+            f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><h1>{title}</h1>"
+            f"<p><code>{url}</code></p><p>{about.text}</p><ul>{links}</ul></html>"
         )
 
     return router
