@@ -14,6 +14,7 @@ from gateway.cli import EXIT_INTERRUPTED, main
 from gateway.ingest.images.report import FileReport, ImagesReport, Outcome, listed
 from gateway.ingest.images.show import MOST_LISTED
 from tests.ingest.images.builders import image, primary, write
+from tests.support.signals import ctrl_c_heard
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -177,14 +178,16 @@ def test_ctrl_c_says_what_was_done_and_that_repeating_goes_on(environment: dict[
     for number in range(400):
         (folder / f"{number:03}.fits").write_bytes(content)
     command = ["ingest", "images", str(folder), "--collection", "tiny", "--processes", "1"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway", *command],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with ctrl_c_heard():
+        started = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *command],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    with started as process:
         wait_for_files(environment["GATEWAY_DATABASE_URL"], 5)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)

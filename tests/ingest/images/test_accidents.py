@@ -20,6 +20,7 @@ from gateway.ingest.images.examine import Refusal, Task
 from gateway.ingest.images.load import only_one
 from gateway.ingest.images.rules import Rules
 from tests.ingest.images.builders import AUTHORITY, Survey, image, outcomes, primary
+from tests.support.signals import ctrl_c_heard
 from tests.support.web import served_over_http
 
 FILES = 60
@@ -53,14 +54,15 @@ def child(survey: Survey, tmp_path: Path, processes: int) -> subprocess.Popen[st
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     command = [sys.executable, str(script), str(survey.folder), survey.catalog.url, AUTHORITY, str(processes)]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with ctrl_c_heard():
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def wait_for(victim: subprocess.Popen[str], done: int) -> None:
