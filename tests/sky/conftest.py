@@ -29,6 +29,8 @@ class Database:
             return cursor.fetch_arrow_table().column(0).to_pylist()
 
     def load(self, name: str, **columns: object) -> None:
+        """Make a table, in place of one of that name that another test has left."""
+        self.run(f"DROP TABLE IF EXISTS {name}")
         with self.connection.cursor() as cursor:
             cursor.adbc_ingest(name, pa.table(columns), mode="create")
 

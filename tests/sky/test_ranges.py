@@ -32,7 +32,6 @@ def random_box(rng: np.random.Generator, near: np.ndarray) -> Box:
 
 def meet(database, pairs: list[tuple[np.ndarray, Box]]) -> list[bool]:
     """What the function in the database says of each pair."""
-    database.run("DROP TABLE IF EXISTS pairs")
     database.load(
         "pairs",
         n=np.arange(len(pairs)),
@@ -195,7 +194,6 @@ def test_positions_are_in_boxes_as_numpy_says(sky_database) -> None:
         (0, 0, -90, 90),
         (180, 180, 0, 9),
     ]
-    sky_database.run("DROP TABLE IF EXISTS points")
     sky_database.load("points", n=np.arange(len(points)), ra=points[:, 0], decl=points[:, 1])
     for box in boxes:
         numbers = ", ".join(repr(float(number)) for number in box)
