@@ -209,7 +209,7 @@ SELECT part.run_state, (SELECT id FROM failed) AS failed FROM part
 
 END_STALLED = """
 SELECT count(*) FROM (
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
       AND application_name = ANY($1) AND state = 'active' AND wait_event = 'ClientRead'
       AND query_start < clock_timestamp() - $2::interval) ended
@@ -593,7 +593,7 @@ class JobStore:
     async def end_stalled(self) -> int:
         """End sessions whose process froze, or whose machine vanished, in the middle of a statement; returns how many.
 
-        What they have locked would keep every other worker from claiming and reaping.
+        What they have locked would keep every other worker from claiming and reaping. Waits up to a second for each to be gone.
         """
         async with self._connection() as connection:
             return int(await connection.fetchval(END_STALLED, NAMES, STALL_LIMIT))
