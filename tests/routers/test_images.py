@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import re
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from fastapi import FastAPI
 
 from gateway.ingest.images import ingest_images
 from tests.routers import archive as made
-from tests.support.web import served_over_http
+from tests.support.web import RangeHandler, served_over_http
 from tests.support.xsd import JAR, is_valid
 
 UWS = "{http://www.ivoa.net/xml/UWS/v1.0}"
@@ -519,13 +521,50 @@ async def test_tap_declares_obscore(client: httpx.AsyncClient) -> None:  # OBS-1
     assert re.search(r'<dataModel ivo-id="ivo://ivoa.net/std/ObsCore#core-1.1">ObsCore-1.1</dataModel>', document)
 
 
-async def test_a_client_that_leaves_ends_its_cutout(client: httpx.AsyncClient, dids: dict[str, str]) -> None:
-    """The child is killed with the request; the next cutout has one of its own."""
-    request = asyncio.create_task(client.get("/soda/sync", params={"ID": dids["zero"]}))
-    await asyncio.sleep(0.005)
-    request.cancel()
-    await asyncio.gather(request, return_exceptions=True)
-    cutout(await client.get("/soda/sync", params={"ID": dids["zero"], "CIRCLE": "0 10 0.01"}))
+async def test_a_client_that_leaves_ends_its_cutout(
+    app: FastAPI, client: httpx.AsyncClient, archive: Path, database_url: str
+) -> None:
+    """The server of the file says nothing for half a minute; the child that waits for it is killed with the request (F5)."""
+    is_stalled, go_on = threading.Event(), threading.Event()
+
+    class Stalling(RangeHandler):
+        def do_GET(self) -> None:
+            if is_stalled.is_set():
+                go_on.wait(30)
+            super().do_GET()
+
+    with served_over_http(archive, Stalling) as url:
+        await asyncio.to_thread(
+            ingest_images, [f"{url}/zero.fits"], collection="web", admin_url=database_url, authority="example.org"
+        )
+        (row,) = await table(client, "/sia2/query", COLLECTION="web")
+        is_stalled.set()
+        query = str(httpx.QueryParams({"ID": row["obs_publisher_did"], "CIRCLE": "0 10 0.02"}))
+        first = [{"type": "http.request", "body": b"", "more_body": False}]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            if first:
+                return first.pop()
+            await asyncio.sleep(0.5)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": "/soda/sync", "raw_path": b"/soda/sync", "query_string": query.encode(), "root_path": "",
+            "headers": [(b"host", b"localhost:8080")], "client": ("127.0.0.1", 1), "server": ("localhost", 8080),
+            "state": {},
+        }  # fmt: skip
+        started = time.monotonic()
+        await app(scope, receive, send)
+        assert time.monotonic() - started < 5
+        assert sent == []
+        go_on.set()
+        is_stalled.clear()
+        cutout(await client.get("/soda/sync", params={"ID": row["obs_publisher_did"], "CIRCLE": "0 10 0.02"}))
 
 
 async def test_a_frame_in_the_primary_header_counts_for_the_cutout_too(

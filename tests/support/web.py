@@ -30,10 +30,10 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served_over_http(folder: Path) -> Iterator[str]:
+def served_over_http(folder: Path, handler: type[RangeHandler] = RangeHandler) -> Iterator[str]:
     """Hold a server of the files of a folder; gives its URL."""
-    handler = functools.partial(RangeHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    made = functools.partial(handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), made) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

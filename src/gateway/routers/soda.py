@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from fastapi import APIRouter, Response
 
@@ -23,9 +20,6 @@ from gateway.vo.dali import ParamBag
 from gateway.vo.soda import CutoutRequest
 
 sync = APIRouter(prefix=paths.SODA, tags=["SODA"], route_class=fault_route(soda_fault))
-
-CHUNK_BYTES = 2**20
-"""Bytes read from a finished cutout at once."""
 
 
 @sync.get("/sync", summary="Cut out a region", **documented(soda.PARAMETERS, "query"))
@@ -52,15 +46,9 @@ def _cut(bag: ParamBag, caller: Caller, gateway: Gateway) -> Response:
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
         }
-        return Stream(headers, _chunks(file.path))
+        return Stream(headers, file.chunks())
 
     return StreamedResponse(open_stream, fault=soda_fault, stall_limit=gateway.site.stall_limit)
-
-
-async def _chunks(path: Path) -> AsyncGenerator[bytes, None]:
-    with path.open("rb") as file:
-        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield piece
 
 
 ABOUT = About(

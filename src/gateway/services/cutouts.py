@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from gateway.services.access import Caller
 from gateway.services.datafiles import FITS
 from gateway.services.repository import Repository
 from gateway.services.slots import Slots
+from gateway.storage.results import LocalObject
 from gateway.storage.sources import Stamp
 from gateway.vo.shapes import pos_text
 from gateway.vo.soda import Cutout, CutoutRequest
@@ -38,6 +39,10 @@ class CutoutFile:
     name: str
     """File name to offer."""
     media_type: str = FITS
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Bytes of the file, in pieces."""
+        return LocalObject(self.path, self.size).chunks()
 
 
 class CutoutService:
