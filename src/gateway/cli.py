@@ -120,7 +120,7 @@ def worker() -> None:
 def demo(
     host: HostOption = None,
     port: PortOption = None,
-    small: Annotated[bool, typer.Option("--small", help="Fewer and smaller images: 3 MB instead of 130.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="Fewer and smaller images: 2 MB instead of 120.")] = False,
 ) -> None:
     """Build the demo survey (real Gaia DR3 and Hipparcos stars, images simulated from them) and serve it."""
     from gateway import serve as serving

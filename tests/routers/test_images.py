@@ -146,6 +146,13 @@ async def test_unknown_parameters_are_ignored_and_names_have_no_case(client: htt
     assert posted.text.count("\n") == 3
 
 
+async def test_an_archive_without_images_answers_an_empty_table(client: httpx.AsyncClient) -> None:
+    assert await table(client, "/sia2/query", POS=ZERO) == []
+    answer = await client.get("/sia2/query", params={"POS": ZERO})
+    assert 'name="QUERY_STATUS" value="OK"' in answer.text
+    assert "<TR>" not in answer.text
+
+
 # -- linking ------------------------------------------------------------------------------------------------------
 
 
