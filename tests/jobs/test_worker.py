@@ -16,7 +16,7 @@ from gateway.jobs.models import ErrorType, Job, RunState
 from gateway.jobs.queue import ArqQueue
 from gateway.jobs.service import JobService
 from gateway.jobs.store import JobStore
-from gateway.jobs.worker import Worker
+from gateway.jobs.worker import Interruption, Worker
 from gateway.settings import Settings
 from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag, UploadedPart
@@ -234,6 +234,10 @@ async def test_stopping_worker_lets_short_parts_end(settings: Settings, service:
     assert (await store.get(job.job_id)).phase is Phase.COMPLETED
 
 
+async def _is_held(worker: Worker) -> bool:
+    return bool(worker._running)
+
+
 async def _is_executing(store: JobStore, job: Job) -> bool:
     return (await store.get(job.job_id)).phase is Phase.EXECUTING
 
@@ -280,11 +284,39 @@ async def test_lease_lost_while_running_kills_the_child_and_commits_nothing(
     assert await content(service, job) == "3:2"
 
 
+async def test_part_lost_and_claimed_again_by_the_same_worker_runs_once(
+    worker: Worker, service: JobService, store: JobStore, database: asyncpg.Connection
+) -> None:  # R5
+    job = await add(service, DO="sleep", TEXT="3")
+    await until(lambda: _is_held(worker))
+    (first,) = worker._running.values()
+    heartbeat, worker._heart._interval_s = worker._heart._interval_s, 60
+    await asyncio.sleep(heartbeat)  # the beat that was under way
+    await database.execute(
+        "UPDATE gateway.job_part SET token = token + 1, run_state = 'waiting', lease_until = NULL, worker = NULL"
+    )
+
+    async def is_held_twice() -> bool:
+        return len(worker._running) == 2
+
+    await until(is_held_twice)
+    worker._heart._interval_s = heartbeat
+    worker._heart.poke()
+    await asyncio.wait_for(asyncio.wait({first.work}), 1)
+    assert first.interruption is Interruption.LOST
+    assert await content(service, await ended(store, job.job_id)) == "3:3"
+
+    async def is_idle() -> bool:
+        return not worker._running and worker._free == worker._options.slots
+
+    await until(is_idle)
+
+
 async def test_heartbeat_outlives_a_busy_loop_and_long_parts_keep_their_lease(
     worker: Worker, service: JobService, store: JobStore
 ) -> None:  # R3
     job = await add(service, DO="sleep", TEXT="2.7")
-    await until(lambda: _is_executing(store, job))
+    await until(lambda: _is_held(worker))
     time.sleep(2.3)  # the loop of worker and test hangs for longer than a lease
     job = await ended(store, job.job_id)
     assert await content(service, job) == "1:2.7"

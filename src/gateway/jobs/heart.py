@@ -53,7 +53,7 @@ class Heart:
         self._lease = lease
         self._interval_s = interval.total_seconds()
         self._on_lost = on_lost
-        self._claims: dict[int, tuple[Claim, dict[str, Any]]] = {}
+        self._claims: dict[tuple[int, int], tuple[Claim, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poked = asyncio.Event()
@@ -73,13 +73,12 @@ class Heart:
     def add(self, claim: Claim, progress: dict[str, Any]) -> None:
         """Renew a claim from now on; ``progress`` is read at each beat."""
         with self._lock:
-            self._claims[claim.part_id] = (claim, progress)
+            self._claims[claim.hold] = (claim, progress)
 
     def remove(self, claim: Claim) -> None:
         """Leave a claim alone."""
         with self._lock:
-            if (held := self._claims.get(claim.part_id)) and held[0].token == claim.token:
-                del self._claims[claim.part_id]
+            self._claims.pop(claim.hold, None)
 
     def poke(self) -> None:
         """Beat soon: a claim may have been cancelled."""
@@ -131,7 +130,7 @@ class Heart:
             [json.dumps(dict(progress)) for _, progress in held],
             self._lease,
         )
-        kept = {row["id"] for row in rows}
+        kept = {(row["id"], row["token"]) for row in rows}
         for claim, _ in held:
-            if claim.part_id not in kept:
+            if claim.hold not in kept:
                 self._on_lost(claim)

@@ -187,6 +187,11 @@ class Claim:
     parameters: tuple[tuple[str, str], ...]
     uploads: tuple[Upload, ...]
 
+    @property
+    def hold(self) -> tuple[int, int]:
+        """Which hold on which part: a worker that lost a part may hold it again beside its old claim."""
+        return self.part_id, self.token
+
     def to_json(self) -> dict[str, Any]:
         """Spell what the child needs of it; ``tasks.Work`` reads it."""
         limit = self.execution_duration

@@ -166,7 +166,7 @@ HEARTBEAT = """
 UPDATE gateway.job_part p SET lease_until = clock_timestamp() + $4::interval, progress = c.progress::jsonb
 FROM unnest($1::bigint[], $2::integer[], $3::text[]) AS c (id, token, progress)
 WHERE p.id = c.id AND p.token = c.token AND p.run_state = 'running' AND NOT p.cancel_requested
-RETURNING p.id
+RETURNING p.id, p.token
 """
 
 # The last part that ends well completes the job; any other ending is at once the job's.

@@ -151,7 +151,7 @@ class Worker:
         self._backends = backends
         self._options = options
         self._ear = Ear()
-        self._running: dict[int, Running] = {}
+        self._running: dict[tuple[int, int], Running] = {}
         self._slots: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._heart = Heart(
@@ -242,7 +242,7 @@ class Worker:
         """Run a claimed part and end it, whatever happens to it."""
         progress: dict[str, Any] = {}
         running = Running(claim, asyncio.create_task(self._work(claim, progress)), progress)
-        self._running[claim.part_id] = running
+        self._running[claim.hold] = running
         self._heart.add(claim, progress)
         try:
             await asyncio.wait({running.work})
@@ -256,7 +256,7 @@ class Worker:
                 await self._end(claim, running.work.result())
         finally:
             self._heart.remove(claim)
-            del self._running[claim.part_id]
+            del self._running[claim.hold]
 
     async def _work(self, claim: Claim, progress: dict[str, Any]) -> Ending:
         """Run a part in a child until it ends or is worth no further try."""
@@ -372,8 +372,7 @@ class Worker:
             self._loop.call_soon_threadsafe(self._on_lost, claim)
 
     def _on_lost(self, claim: Claim) -> None:
-        running = self._running.get(claim.part_id)
-        if running is not None and running.claim.token == claim.token:
+        if (running := self._running.get(claim.hold)) is not None:
             _interrupt(running, Interruption.LOST)
 
     async def _drain(self) -> None:
