@@ -34,10 +34,10 @@ class Database:
         with self.connection.cursor() as cursor:
             cursor.adbc_ingest(name, pa.table(columns), mode="create")
 
-    def explain(self, sql: str) -> str:
+    def explain(self, sql: str, options: str = "COSTS") -> str:
         with self.connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.postgresql.use_copy": "false"})
-            cursor.execute(f"EXPLAIN {sql}")
+            cursor.execute(f"EXPLAIN ({options}) {sql}")
             return "\n".join(cursor.fetch_arrow_table().column(0).to_pylist())
 
 

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sky.cells import asked_cells, footprint_cells, numbers, sampled_cells
+from gateway.sky.cells import MAP_CELLS, asked_cells, footprint_cells, map_cells, numbers, sampled_cells
 from gateway.sky.index import order29, region_cells
 from gateway.sky.search import HealpixIndex
+from gateway.vo.moc import Moc, united
 from gateway.vo.regions import Circle, Polygon, Range, Region, half_spaces
 from tests.sky import judge
 
@@ -177,3 +178,38 @@ def test_numbers_of_all_orders_are_different() -> None:
 @pytest.mark.parametrize("region", [Circle(0, 90, 2), Range(350, 10, -3, 3), Polygon(((0, 80), (120, 80), (240, 80)))])
 def test_the_index_of_a_search_gives_the_cells_of_its_region(region) -> None:
     assert list(HealpixIndex().cells(region)) == asked_cells(region)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(st.tuples(st.integers(0, 29), st.floats(0, 1, exclude_max=True)), min_size=1, max_size=30),
+    seed=st.integers(0, 1000),
+)
+def test_what_holds_a_position_of_a_coverage_map_has_a_number_in_common_with_it(cells, seed) -> None:
+    rng = np.random.default_rng(seed)
+    ranges = []
+    for order, share in cells:
+        shift = 2 * (29 - order)
+        cell = int(share * 12 * 4**order)
+        ranges.append((cell << shift, ((cell + 1) << shift) - 1))
+    moc = Moc(united(ranges), max(order for order, _ in cells))
+    asked = set(map_cells(moc))
+    for low, high in moc.ranges:
+        place = int(rng.integers(low, high, endpoint=True))
+        depth = int(rng.integers(0, 30))
+        # a footprint's cell of any depth around the position, stored with its ancestors
+        stored = {int(numbers(np.int64(place >> (2 * (29 - depth))), np.int64(depth)))}
+        stored |= {-int(numbers(np.int64(place >> (2 * (29 - up))), np.int64(up))) for up in range(depth)}
+        assert stored & asked
+
+
+def test_a_coverage_map_of_many_cells_asks_by_few() -> None:
+    cells = np.random.default_rng(1).integers(0, 12 * 4**9, 5000).tolist()
+    moc = Moc(united((cell << 40, ((cell + 1) << 40) - 1) for cell in cells), 9)
+    asked = map_cells(moc)
+    assert len(asked) <= 3 * MAP_CELLS
+    assert min(asked) < 0 < max(asked)
+    one = Moc(((cells[0] << 40, ((cells[0] + 1) << 40) - 1),), 9)
+    assert set(map_cells(one)) == {cells[0] + 4**10, -(cells[0] + 4**10)} | {
+        (cells[0] >> 2 * up) + 4 ** (10 - up) for up in range(1, 10)
+    }

@@ -1,8 +1,13 @@
 """Positional queries from ADQL to rows: the index is used, and finds exactly what a full scan finds."""
 
+import re
+
+import mocpy
 import numpy as np
 import pytest
+from astropy import units as u
 
+from gateway.errors import QueryError
 from gateway.sky.index import order29
 from gateway.sky.search import HealpixIndex
 from gateway.vo.adql import translate
@@ -279,3 +284,158 @@ def test_exists_with_a_cone_around_each_row(sky_rows, pairs) -> None:
 def test_without_an_index_the_answer_is_the_same(sky_rows, pairs) -> None:
     query = "SELECT s.id, b.id FROM t.small AS s JOIN t.bare AS b ON DISTANCE(s.ra, s.dec, b.ra, b.dec) <= 0.7 WHERE s.id < 20"
     assert sorted(sky_rows.rows(sql(query))) == [pair for pair in pairs[0.7] if pair[0] < 20]
+
+
+NEAREST = [
+    "SELECT TOP {n} id FROM t.big ORDER BY DISTANCE(POINT(ra, dec), POINT({ra}, {dec})), id",
+    "SELECT TOP {n} id, DISTANCE(POINT({ra}, {dec}), POINT(ra, dec)) AS d FROM t.big ORDER BY d, id",
+    "SELECT TOP {n} id, DISTANCE({ra}, {dec}, ra, dec) FROM t.big ORDER BY 2 ASC, id",
+    "SELECT TOP {n} b.id FROM t.big AS b WHERE b.id > 1000 ORDER BY DISTANCE(b.ra, b.dec, {ra}, {dec}), b.id OFFSET 3",
+    "SELECT q.id FROM (SELECT TOP {n} id FROM t.big ORDER BY DISTANCE(ra, dec, {ra}, {dec}), id) AS q",
+    (
+        "SELECT TOP {n} b.id FROM t.big AS b LEFT JOIN t.small AS s ON s.id = b.id"
+        " ORDER BY DISTANCE(b.ra, b.dec, {ra}, {dec}), s.id, b.id"
+    ),
+]
+
+
+def pages(database, statement: str) -> int:
+    """Pages of PostgreSQL that a statement touches."""
+    plan = database.explain(statement, "ANALYZE, BUFFERS")
+    found = re.search(r"Buffers: shared ([^\n]*)", plan)
+    assert found
+    return sum(int(number) for number in re.findall(r"(?:hit|read)=(\d+)", found[1]))
+
+
+@pytest.mark.parametrize("query", NEAREST)
+@pytest.mark.parametrize("centre", CENTRES)
+@pytest.mark.parametrize("count", [40])
+def test_adql52_the_nearest_rows_come_in_order_from_few_pages(sky_rows, query, centre, count) -> None:
+    adql = query.format(n=count, ra=centre[0], dec=centre[1])
+    statement = sql(adql)
+    assert sky_rows.rows(statement) == sky_rows.rows(translate(adql, TABLES).sql)
+    assert pages(sky_rows, statement) < 600
+    assert pages(sky_rows, translate(adql, TABLES).sql) > 1200
+
+
+def test_ten_thousand_nearest_rows_are_those_of_the_full_scan(sky_rows) -> None:
+    adql = "SELECT TOP 9000 id FROM t.big ORDER BY DISTANCE(ra, dec, 359.99, -45) OFFSET 1000"
+    assert sky_rows.rows(sql(adql)) == sky_rows.rows(translate(adql, TABLES).sql)
+    assert "Incremental Sort" in sky_rows.explain(sql(adql))
+
+
+@pytest.mark.parametrize("condition", ["id < 3 OR id = -1", "id = 17", "id < -5"])
+def test_nearest_rows_include_those_without_a_position_last(sky_rows, condition) -> None:
+    adql = f"SELECT TOP 10 id FROM t.big WHERE {condition} ORDER BY DISTANCE(ra, dec, 10, 20)"
+    found = sky_rows.column(sql(adql))
+    assert found == sky_rows.column(translate(adql, TABLES).sql)
+    assert -1 not in found[:-1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT TOP 10001 id FROM t.big ORDER BY DISTANCE(ra, dec, 10, 20)",
+        "SELECT TOP 10 id FROM t.big ORDER BY DISTANCE(ra, dec, 10, 20) DESC",
+        "SELECT TOP 10 id FROM t.big ORDER BY id, DISTANCE(ra, dec, 10, 20)",
+        "SELECT TOP 10 id FROM t.big ORDER BY DISTANCE(dec, ra, 10, 20)",
+        "SELECT TOP 10 id FROM t.bare ORDER BY DISTANCE(ra, dec, 10, 20)",
+        "SELECT TOP 1 COUNT(*) FROM t.big GROUP BY ra, dec ORDER BY DISTANCE(ra, dec, 10, 20)",
+        "SELECT DISTINCT TOP 2 DISTANCE(ra, dec, 10, 20) AS d FROM t.big ORDER BY d",
+        "SELECT TOP 2 b.id FROM t.small AS s LEFT JOIN t.big AS b ON s.id = b.id ORDER BY DISTANCE(b.ra, b.dec, 10, 20)",
+        "SELECT TOP 5 id FROM t.big WHERE DISTANCE(ra, dec, 10, 20) < 0.5 ORDER BY DISTANCE(ra, dec, 10, 20)",
+    ],
+)
+def test_what_rings_cannot_serve_is_sorted_as_a_whole(query) -> None:
+    assert "gw_rings" not in sql(query)
+
+
+MOCS = [
+    "MOC('3/100 102-105 5/3000 9/')",
+    "MOC('0/5')",
+    "MOC(6, CIRCLE(10, 20, 3))",
+    "MOC(8, POLYGON(359, -1, 1, -1, 1, 1, 359, 1))",
+    "MOC(11, CIRCLE(0, 90, 1))",
+    "MOC(9, BOX(359.9999, 60, 1, 1))",
+    "MOC(5, REGION('CIRCLE ICRS 0 -90 2'))",
+]
+
+
+@pytest.mark.parametrize("moc", MOCS)
+@pytest.mark.parametrize("relation", ["CONTAINS(POINT(ra, dec), {})", "INTERSECTS({}, POINT(ra, dec))"])
+def test_moc11_positions_in_a_coverage_map_are_found_through_the_index(sky_rows, positions, moc, relation) -> None:
+    statement = sql(f"SELECT id FROM t.big WHERE 1 = {relation.format(moc)}")
+    assert "big_gw_hpx29_idx" in sky_rows.explain(statement)
+    (text,) = set(sky_rows.column(sql(f"SELECT {moc} AS m FROM t.other")))
+    covered = mocpy.MOC.from_string(text).contains_lonlat(*np.radians(positions).T * u.rad)
+    assert sorted(sky_rows.column(statement)) == np.flatnonzero(covered).tolist() != []
+    for table in ("big", "bare"):
+        values = sky_rows.rows(sql(f"SELECT id, {relation.format(moc)} FROM t.{table} WHERE id < 2000 AND id >= 0"))
+        assert sorted(row for row, value in values if value) == np.flatnonzero(covered[:2000]).tolist()
+
+
+def test_moc11_outside_a_coverage_map_are_all_others_with_a_position(sky_rows, positions) -> None:
+    query = "SELECT COUNT(*) FROM t.{} WHERE {} = CONTAINS(POINT(ra, dec), MOC('0/5 1/3'))"
+    inside, outside = (sky_rows.column(sql(query.format("big", truth)))[0] for truth in (1, 0))
+    assert inside + outside == len(positions)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("CONTAINS(MOC('2/5'), MOC('1/1'))", 1),
+        ("CONTAINS(MOC('1/1'), MOC('2/5'))", 0),
+        ("INTERSECTS(MOC('1/1'), MOC('2/5'))", 1),
+        ("INTERSECTS(MOC('1/1'), MOC('2/9'))", 0),
+        ("CONTAINS(CIRCLE(10, 20, 1), MOC(5, CIRCLE(10, 20, 3)))", 1),
+        ("CONTAINS(CIRCLE(10, 20, 30), MOC(5, CIRCLE(10, 20, 3)))", 0),
+        ("INTERSECTS(CIRCLE(10, 20, 170), MOC('5/77'))", 1),
+        ("INTERSECTS(POLYGON(100, 0, 101, 0, 100, 1), MOC(5, CIRCLE(10, 20, 3)))", 0),
+        ("INTERSECTS(CIRCLE(359.9999, 60, 0.00004), MOC('0/0'))", 0),
+        ("INTERSECTS(CIRCLE(359.9999, 60, 0.00006), MOC('0/0'))", 1),
+        ("CONTAINS(CIRCLE(0.0001, 60, 0.00004), MOC('0/0'))", 1),
+        ("CONTAINS(CIRCLE(0.0001, 60, 0.00006), MOC('0/0'))", 0),
+        ("CONTAINS(MOC('9/'), CIRCLE(1, 2, 3))", 1),
+        ("CONTAINS(CIRCLE(1, 2, 3), MOC('9/'))", 0),
+    ],
+)
+def test_moc11_coverage_maps_are_compared_with_constant_shapes(sky_rows, condition, expected) -> None:
+    assert sky_rows.column(sql(f"SELECT TOP 1 {condition} AS c FROM t.small")) == [expected]
+    assert len(sky_rows.column(sql(f"SELECT TOP 1 id FROM t.small WHERE {condition} = 1"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("CONTAINS(POINT(ra, dec), MOC('77/1'))", "beyond 29"),
+        ("CONTAINS(POINT(ra, dec), MOC(30, CIRCLE(1, 2, 3)))", "0 to 29"),
+        ("CONTAINS(POINT(ra, dec), MOC(20, CIRCLE(1, 2, 30)))", "lower order"),
+        ("CONTAINS(POINT(ra, dec), MOC(5, CIRCLE(ra, dec, 3)))", "constant"),
+        ("CONTAINS(POINT(ra, dec), REGION('UNION(CIRCLE 1 2 3 CIRCLE 4 5 6)'))", "no region|not supported"),
+        ("CONTAINS(POINT(ra, dec), REGION(ra))", "string literal"),
+        ("AREA(MOC('1/1'))", "AREA"),
+    ],
+)
+def test_wrong_coverage_maps_and_regions_are_told(text, reason) -> None:
+    with pytest.raises(QueryError, match=reason):
+        sql(f"SELECT id FROM t.big WHERE 1 = {text}")
+
+
+def test_adql10_coverage_maps_are_an_extension() -> None:
+    with pytest.raises(QueryError, match="extension"):
+        translate("SELECT id FROM t.big WHERE 1 = CONTAINS(POINT(ra, dec), MOC('1/1'))", TABLES, strict=True)
+
+
+def test_adql62_region_is_the_shape_that_it_spells(sky_rows) -> None:
+    query = "SELECT COUNT(*) FROM t.big WHERE 1 = CONTAINS(POINT(ra, dec), {})"
+    for region, shape in [
+        ("REGION('Circle ICRS 10 20 3')", "CIRCLE(10.0, 20.0, 3.0)"),
+        ("REGION('BOX 0 60 2 3')", "BOX(0.0, 60.0, 2.0, 3.0)"),
+        ("REGION('POLYGON ICRS GEOCENTER 350 -10 10 -10 10 10')", "POLYGON(350.0, -10.0, 10.0, -10.0, 10.0, 10.0)"),
+    ]:
+        assert sql(query.format(region)) == sql(query.format(shape))
+
+
+def test_adql50_coordsys_is_icrs_of_what_is_known(sky_rows) -> None:
+    query = "SELECT COORDSYS(POINT(ra, dec)) AS a, COORDSYS(CIRCLE(1, 2, 3)) AS b FROM t.big WHERE id IN (-1, 5) ORDER BY id"
+    assert sky_rows.rows(sql(query)) == [(None, "ICRS"), ("ICRS", "ICRS")]

@@ -26,6 +26,7 @@ def test_distances_are_exact_at_all_angles(sky_database, rng) -> None:
         for c, a, z in zip(one[20_000:], np.pi - tiny, rng.uniform(0, 6.28, 20_000), strict=False)
     ]
     other[20_000:40_000] = far
+    sky_database.run("DROP TABLE IF EXISTS pairs")
     sky_database.load("pairs", n=np.arange(60_000), a=one[:, 0], b=one[:, 1], c=other[:, 0], d=other[:, 1])
     found = np.array(sky_database.column("SELECT sky.distance(a, b, c, d) FROM pairs ORDER BY n"))
     expected = judge.distance(one[:, 0], one[:, 1], other[:, 0], other[:, 1])
@@ -72,6 +73,7 @@ def test_positions_in_polygons(sky_database, rng) -> None:
         unsure.append(judge.rim_distance(some, polygon) < RIM)
         numbers.append(np.full(len(some), number))
     points, expected, unsure = np.concatenate(points), np.concatenate(expected), np.concatenate(unsure)
+    sky_database.run("DROP TABLE IF EXISTS points")
     sky_database.load("points", n=np.arange(len(points)), k=np.concatenate(numbers), a=points[:, 0], b=points[:, 1])
     sky_database.run(
         "CREATE TABLE polygons (k bigint, p float8[])",

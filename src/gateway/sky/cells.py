@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.sky.index import LARGE_DEPTH, cell_centres, cell_radius, region_cells
+from gateway.vo.moc import Moc
 from gateway.vo.regions import Region
 
 Ints = npt.NDArray[np.int64]
@@ -21,9 +22,11 @@ Ints = npt.NDArray[np.int64]
 FOOTPRINT_ACROSS = 1
 """Cells along a footprint's diameter, halved twice more where they leave the footprint: a dozen cells, three dozen numbers."""
 
-
 REGION_ACROSS = 4
 """Cells along the diameter of a region that asks."""
+
+MAP_CELLS = 256
+"""Most cells of a coverage map that asks; each costs two or three descents of the index."""
 
 
 def numbers(cells: Ints, depths: Ints) -> Ints:
@@ -56,7 +59,16 @@ def sampled_cells(vectors: npt.NDArray[np.float64], spacing_deg: float) -> list[
 
 def asked_cells(region: Region) -> list[int]:
     """Array that has a number in common with those of all footprints that a region may meet."""
-    cells, depths = region_cells(region, across=REGION_ACROSS)
+    return _asked(*region_cells(region, across=REGION_ACROSS))
+
+
+def map_cells(moc: Moc) -> list[int]:
+    """Array that has a number in common with those of all footprints that a coverage map may meet."""
+    found = np.array(list(moc.coarse(MAP_CELLS).cells()), dtype=np.int64).reshape(-1, 2)
+    return _asked(found[:, 1], found[:, 0])
+
+
+def _asked(cells: Ints, depths: Ints) -> list[int]:
     own = numbers(cells, depths)
     return _sorted((own, -own, *(numbers(*pair) for pair in _ancestors(cells, depths))))
 

@@ -107,18 +107,30 @@ def dot(a: Vector, b: Vector) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
+APEXES = ((17.0, 23.0), (111.0, -31.0), (203.0, 41.0), (297.0, -59.0), (71.0, 67.0), (251.0, 3.0))
+"""Positions, degrees, from which a polygon is seen that comes near the point opposite to its first vertex; as `sky` has them."""
+
+
 def signed_area(polygon: Polygon) -> float:
     """Area in steradian on the left of the edges as they are listed, in (-2 pi, 2 pi]; negative: on the right.
 
     Notes
     -----
-    Sum over a fan of triangles (Oosterom and Strackee 1983), which is the area modulo 4 pi.
+    Sum over a fan of triangles (Oosterom and Strackee 1983), which is the area modulo 4 pi. A triangle whose edge passes
+    the point opposite to the fan's apex has no area that could be told: then another apex is taken.
     """
-    ra, dec = polygon.vertices[0]
-    rest = [_seen_from(ra, dec, *vertex) for vertex in polygon.vertices[1:]]
-    total = 0.0
-    for one, other in pairwise(rest):
-        total += 2 * math.atan2(one[0] * other[1] - one[1] * other[0], 1 + one[2] + other[2] + dot(one, other))
+    best, total = -1.0, 0.0
+    for apex in (polygon.vertices[0], *APEXES):
+        seen = [_seen_from(*apex, *vertex) for vertex in polygon.vertices]
+        terms = [
+            (one[0] * other[1] - one[1] * other[0], 1 + one[2] + other[2] + dot(one, other))
+            for one, other in pairwise((*seen, seen[0]))
+        ]
+        worst = min(abs(twice) + abs(below) for twice, below in terms)
+        if worst > best:
+            best, total = worst, sum(2 * math.atan2(twice, below) for twice, below in terms)
+        if best > 0.1:
+            break
     total = math.fmod(total, 4 * math.pi)
     if total > 2 * math.pi:
         return total - 4 * math.pi
@@ -127,11 +139,12 @@ def signed_area(polygon: Polygon) -> float:
 
 def _seen_from(ra0: float, dec0: float, ra: float, dec: float) -> Vector:
     # unit vector to the east, to the north and towards the first position; what is near it keeps all its digits
-    half = math.sin(math.radians((ra - ra0) / 2))
+    turn = math.radians(math.remainder(ra - ra0, 360.0))
+    half = math.sin(turn / 2)
     cosine = math.cos(math.radians(dec))
     difference = math.radians(dec - dec0)
     return (
-        cosine * math.sin(math.radians(ra - ra0)),
+        cosine * math.sin(turn),
         math.sin(difference) + 2 * math.sin(math.radians(dec0)) * cosine * half * half,
         math.cos(difference) - 2 * math.cos(math.radians(dec0)) * cosine * half * half,
     )
@@ -153,24 +166,33 @@ def _edge_normal(ra1: float, dec1: float, ra2: float, dec2: float) -> Vector:
     return cross(unit_vector(ra1, dec1), step)
 
 
+NEEDLE = 1e-9
+"""Area over length squared below which a polygon is an arc there and back, whose edges' normals bound nothing."""
+
+
 def half_spaces(polygon: Polygon) -> tuple[Vector, ...] | None:
     """Find unit normals of the edges, pointing inside, of a convex polygon; ``None`` if it is not convex.
 
     A position is inside a convex polygon where its scalar product with every normal is not negative.
     """
-    sign = 1.0 if signed_area(polygon) >= 0 else -1.0
+    area = signed_area(polygon)
+    sign = 1.0 if area >= 0 else -1.0
     vectors = [unit_vector(*vertex) for vertex in polygon.vertices]
     normals = []
+    longest = 0.0
     for one, other in zip(polygon.vertices, (*polygon.vertices[1:], polygon.vertices[0]), strict=True):
         normal = _edge_normal(*one, *other)
         size = math.sqrt(dot(normal, normal))
         if size < 1e-14:  # the same vertex twice
             return None
+        longest = max(longest, size)
         normals.append((sign * normal[0] / size, sign * normal[1] / size, sign * normal[2] / size))
+    if abs(area) < NEEDLE * longest * longest:
+        return None
     # A polygon that winds round itself also has all vertices on one side; its area does not fit its turning then.
     turns = sum(_turn(a, b) for a, b in zip(normals, (*normals[1:], normals[0]), strict=True))
     inside = all(dot(normal, vector) >= -1e-15 for normal in normals for vector in vectors)
-    simple = abs(turns + abs(signed_area(polygon)) - 2 * math.pi) < 1e-6
+    simple = abs(turns + abs(area) - 2 * math.pi) < 1e-6
     return tuple(normals) if inside and simple else None
 
 

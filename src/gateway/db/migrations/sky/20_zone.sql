@@ -1,10 +1,10 @@
 -- Declination zone: 120 zones per degree, 30 arcseconds high.
 -- High enough that a join at one arcsecond rarely meets two zones, low enough that a zone of a dense catalogue stays thin.
--- NaN has no zone.
+-- What is far from any declination has no zone: NaN, infinity.
 CREATE OR REPLACE FUNCTION sky.zone(decl double precision)
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN floor((NULLIF(decl, 'NaN') + 90) * 120)::integer;
+RETURN CASE WHEN abs(decl) <= 1000 THEN floor((decl + 90) * 120)::integer END;
 
 -- All zones within a radius of a declination, degrees. The slack of 2e-9 degrees is for rounding; an exact test follows.
 CREATE OR REPLACE FUNCTION sky.zones(decl double precision, radius double precision)
@@ -15,7 +15,7 @@ DECLARE
     low integer;
     high integer;
 BEGIN
-    IF decl = 'NaN' OR radius = 'NaN' OR radius < 0 THEN
+    IF NOT abs(decl) <= 90 OR radius = 'NaN' OR radius < 0 THEN
         RETURN '{}';
     END IF;
     low := floor((greatest(decl - radius, -90) - 2e-9 + 90) * 120)::integer;

@@ -1,14 +1,37 @@
 -- Shapes are arrays of doubles, ICRS degrees: point {ra, dec}, circle {ra, dec, radius}, polygon {ra1, dec1, ra2, dec2, ...}.
--- A shape with an unknown number is unknown as a whole.
+-- A shape with an unknown number is unknown as a whole, and so is what is none: with a declination beyond the poles, a radius beyond
+-- 180 degrees or below 0, NaN, infinity. Right ascensions may be of any turn.
 CREATE OR REPLACE FUNCTION sky.point(ra double precision, decl double precision)
 RETURNS double precision[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN ra IS NOT NULL AND decl IS NOT NULL THEN ARRAY[ra, decl] END;
+RETURN CASE WHEN abs(ra) < 'Infinity' AND decl BETWEEN -90 AND 90 THEN ARRAY[ra, decl] END;
 
 CREATE OR REPLACE FUNCTION sky.circle(ra double precision, decl double precision, radius double precision)
 RETURNS double precision[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN ra IS NOT NULL AND decl IS NOT NULL AND radius IS NOT NULL THEN ARRAY[ra, decl, radius] END;
+RETURN CASE
+    WHEN abs(ra) < 'Infinity' AND decl BETWEEN -90 AND 90 AND radius BETWEEN 0 AND 180 THEN ARRAY[ra, decl, radius]
+END;
+
+-- Radius of a circle, degrees, where it is one.
+CREATE OR REPLACE FUNCTION sky.radius(radius double precision)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN radius BETWEEN 0 AND 180 THEN radius END;
+
+CREATE OR REPLACE FUNCTION sky.polygon(numbers double precision[])
+RETURNS double precision[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+BEGIN
+    FOR i IN 1..cardinality(numbers) / 2 LOOP
+        IF (abs(numbers[2 * i - 1]) < 'Infinity' AND numbers[2 * i] BETWEEN -90 AND 90) IS NOT TRUE THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+    RETURN numbers;
+END
+$$;
 
 -- Numbers of a DALI shape: blank-separated.
 CREATE OR REPLACE FUNCTION sky.parse_numbers(shape text)
@@ -24,9 +47,9 @@ DECLARE
     numbers double precision[] := sky.parse_numbers(shape);
 BEGIN
     IF cardinality(numbers) <> 2 THEN
-        RAISE EXCEPTION USING ERRCODE = 'data_exception', MESSAGE = 'a point has two numbers, found ' || quote_literal(shape);
+        RAISE EXCEPTION USING ERRCODE = 'SKY01', MESSAGE = 'a point has two numbers, found ' || quote_literal(left(shape, 60));
     END IF;
-    RETURN numbers;
+    RETURN sky.point(numbers[1], numbers[2]);
 END
 $$;
 
@@ -38,9 +61,9 @@ DECLARE
     numbers double precision[] := sky.parse_numbers(shape);
 BEGIN
     IF cardinality(numbers) <> 3 THEN
-        RAISE EXCEPTION USING ERRCODE = 'data_exception', MESSAGE = 'a circle has three numbers, found ' || quote_literal(shape);
+        RAISE EXCEPTION USING ERRCODE = 'SKY01', MESSAGE = 'a circle has three numbers, found ' || quote_literal(left(shape, 60));
     END IF;
-    RETURN numbers;
+    RETURN sky.circle(numbers[1], numbers[2], numbers[3]);
 END
 $$;
 
@@ -52,9 +75,9 @@ DECLARE
     numbers double precision[] := sky.parse_numbers(shape);
 BEGIN
     IF cardinality(numbers) < 6 OR cardinality(numbers) % 2 = 1 THEN
-        RAISE EXCEPTION USING ERRCODE = 'data_exception', MESSAGE = 'a polygon has at least three pairs of numbers, found ' || quote_literal(shape);
+        RAISE EXCEPTION USING ERRCODE = 'SKY01', MESSAGE = 'a polygon has at least three pairs of numbers, found ' || quote_literal(left(shape, 60));
     END IF;
-    RETURN numbers;
+    RETURN sky.polygon(numbers);
 END
 $$;
 
@@ -64,7 +87,8 @@ CREATE OR REPLACE FUNCTION sky.side(
     ra double precision, decl double precision, x double precision, y double precision, z double precision)
 RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN cos(radians(decl)) * (x * cos(radians(ra)) + y * sin(radians(ra))) + z * sin(radians(decl));
+RETURN CASE WHEN decl BETWEEN -90 AND 90 AND abs(ra) < 'Infinity' THEN
+    cos(radians(decl)) * (x * cos(radians(ra)) + y * sin(radians(ra))) + z * sin(radians(decl)) END;
 
 -- Solid angle of a circle, square degrees.
 CREATE OR REPLACE FUNCTION sky.circle_area(radius double precision)

@@ -48,35 +48,40 @@ DECLARE
     p double precision[] := sky.seen_from(one[1], one[2], one);
     q double precision[] := sky.seen_from(one[1], one[2], other);
     ax double precision; ay double precision; az double precision;
-    ex double precision := p[3 * n - 2]; ey double precision := p[3 * n - 1]; ez double precision := p[3 * n];
+    ex double precision; ey double precision; ez double precision;
     cx double precision; cy double precision; cz double precision;
     dx double precision; dy double precision; dz double precision;
     nx double precision; ny double precision; nz double precision; rounding double precision;
     mx double precision; my double precision; mz double precision; rounding2 double precision;
     kx double precision; ky double precision; kz double precision;
-    c double precision; d double precision; a double precision; b double precision;
+    c double precision; d double precision; a double precision; e double precision;
 BEGIN
     FOR i IN 1..n LOOP
-        ax := ex; ay := ey; az := ez;
-        ex := p[3 * i - 2]; ey := p[3 * i - 1]; ez := p[3 * i];
+        ax := p[6 * i - 5]; ay := p[6 * i - 4]; az := p[6 * i - 3];
+        ex := p[6 * i - 2]; ey := p[6 * i - 1]; ez := p[6 * i];
         nx := ay * ez - az * ey; ny := az * ex - ax * ez; nz := ax * ey - ay * ex;
         rounding := 2e-15 * sqrt(nx * nx + ny * ny + nz * nz);
-        dx := q[3 * m - 2]; dy := q[3 * m - 1]; dz := q[3 * m];
-        d := nx * dx + ny * dy + nz * dz;
+        d := nx * q[6 * m - 5] + ny * q[6 * m - 4] + nz * q[6 * m - 3];
         FOR j IN 1..m LOOP
-            cx := dx; cy := dy; cz := dz; c := d;
-            dx := q[3 * j - 2]; dy := q[3 * j - 1]; dz := q[3 * j];
-            d := nx * dx + ny * dy + nz * dz;
+            c := d;
+            d := nx * q[6 * j - 5] + ny * q[6 * j - 4] + nz * q[6 * j - 3];
             CONTINUE WHEN NOT ((c > rounding AND d < -rounding) OR (c < -rounding AND d > rounding));
+            -- the edge that ends at vertex j; ex, ey, ez and dx, dy, dz are steps
+            cx := q[6 * CASE WHEN j = 1 THEN m ELSE j - 1 END - 5];
+            cy := q[6 * CASE WHEN j = 1 THEN m ELSE j - 1 END - 4];
+            cz := q[6 * CASE WHEN j = 1 THEN m ELSE j - 1 END - 3];
+            dx := q[6 * CASE WHEN j = 1 THEN m ELSE j - 1 END - 2];
+            dy := q[6 * CASE WHEN j = 1 THEN m ELSE j - 1 END - 1];
+            dz := q[6 * CASE WHEN j = 1 THEN m ELSE j - 1 END];
             mx := cy * dz - cz * dy; my := cz * dx - cx * dz; mz := cx * dy - cy * dx;
             rounding2 := 2e-15 * sqrt(mx * mx + my * my + mz * mz);
             a := mx * ax + my * ay + mz * az;
-            b := mx * ex + my * ey + mz * ez;
-            CONTINUE WHEN NOT ((a > rounding2 AND b < -rounding2) OR (a < -rounding2 AND b > rounding2));
+            e := a + mx * ex + my * ey + mz * ez;
+            CONTINUE WHEN NOT ((a > rounding2 AND e < -rounding2) OR (a < -rounding2 AND e > rounding2));
             -- the great circles meet at two opposite points; both edges must have the same one
             kx := ny * mz - nz * my; ky := nz * mx - nx * mz; kz := nx * my - ny * mx;
-            IF (kx * (ax + ex) + ky * (ay + ey) + kz * (az + ez) > 0)
-                = (kx * (cx + dx) + ky * (cy + dy) + kz * (cz + dz) > 0) THEN
+            IF (kx * (2 * ax + ex) + ky * (2 * ay + ey) + kz * (2 * az + ez) > 0)
+                = (kx * (2 * cx + dx) + ky * (2 * cy + dy) + kz * (2 * cz + dz) > 0) THEN
                 RETURN true;
             END IF;
         END LOOP;
