@@ -232,6 +232,26 @@ async def test_upload_joins_by_position(client: httpx.AsyncClient) -> None:
     assert [tuple(row) for row in table] == [(1, 9_007_199_254_740_993)]
 
 
+async def test_uploaded_right_ascensions_of_any_turn_are_found(client: httpx.AsyncClient) -> None:
+    mine = Table({"n": [1, 2, 3], "ra": [-350.0, 370.0, 10.0], "dec": [20.0, 20.0, 20.0]})
+    document = votable.from_table(mine)
+    for name in ("ra", "dec"):
+        document.get_first_table().get_field_by_id(name).ucd = f"pos.eq.{name};meta.main"
+    buffer = io.BytesIO()
+    document.to_xml(buffer)
+    for condition in (
+        "1 = CONTAINS(POINT(ra, dec), CIRCLE(10, 20, 0.01))",
+        "1 = CONTAINS(POINT(ra, dec), CIRCLE(9.5, 20, 0.6))",
+        "1 = CONTAINS(POINT(ra, dec), POLYGON(9, 19, 11, 19, 11, 21, 9, 21))",
+        "EXISTS (SELECT 1 FROM survey.stars AS s WHERE DISTANCE(s.ra, s.dec, mine.ra, mine.dec) < 0.001)",
+    ):
+        table = read(await upload(client, f"SELECT n FROM TAP_UPLOAD.mine WHERE {condition}", mine=buffer.getvalue()))
+        assert sorted(table["n"]) == [1, 2, 3], condition
+    query = """SELECT mine.n FROM survey.stars AS s JOIN TAP_UPLOAD.mine AS mine
+        ON 1 = CONTAINS(POINT(mine.ra, mine.dec), CIRCLE(s.ra, s.dec, 0.001))"""
+    assert sorted(read(await upload(client, query, mine=buffer.getvalue()))["n"]) == [1, 2, 3]
+
+
 async def test_two_uploads_are_joined_and_gone_afterwards(client: httpx.AsyncClient) -> None:  # TAP-38, 39
     one, two = as_votable(Table({"k": [1, 2]}), "binary"), as_votable(Table({"k": [2, 3]}), "tabledata")
     table = read(await upload(client, "SELECT a.k FROM TAP_UPLOAD.a JOIN TAP_UPLOAD.b ON a.k = b.k", a=one, b=two))

@@ -101,7 +101,9 @@ async def test_the_ending_of_a_small_table_is_known_before_its_rows(service: Que
 
 async def test_an_overflow_keeps_the_connection(service: QueryService, owner: asyncpg.Connection) -> None:
     async def pids() -> list[int]:
-        return await owner.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'gw:idle' ORDER BY 1")
+        return await owner.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'gw:idle' AND datname = current_database() ORDER BY 1"
+        )
 
     await ending(service, BIG, 299_999)
     before = await pids()

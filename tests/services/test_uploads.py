@@ -217,13 +217,31 @@ def test_positions_get_their_cell(stars: Path, tmp_path: Path) -> None:
     assert 0 <= cells[0] < 12 * 4**29
 
 
-def test_positions_off_the_sphere_have_no_cell(stars: Path, tmp_path: Path) -> None:
+def cells_of(stars: Path, target: Path, **edits: str) -> tuple[bool, list[int | None]]:
     import pyarrow as pa
 
-    target = tmp_path / "t.arrow"
-    stars.write_text(stars.read_text().replace(">10<", ">400<").replace(">-90<", ">-91<"))
-    read_upload(source=str(stars), target=str(target), **NO_LIMITS)
-    assert pa.ipc.open_stream(target.read_bytes()).read_all()["gw_hpx29"].to_pylist() == [None, None, None]
+    text = stars.read_text()
+    for old, new in edits.items():
+        text = text.replace(f">{old}<", f">{new}<")
+    changed = target.with_suffix(".xml")
+    changed.write_text(text)
+    described = read_upload(source=str(changed), target=str(target), **NO_LIMITS)
+    return described["turns"], pa.ipc.open_stream(target.read_bytes()).read_all()["gw_hpx29"].to_pylist()
+
+
+def test_positions_off_the_sphere_have_no_cell(stars: Path, tmp_path: Path) -> None:
+    _, cells = cells_of(stars, tmp_path / "t.arrow")
+    turns, without = cells_of(stars, tmp_path / "u.arrow", **{"-90": "-91"})
+    assert cells[1] is not None
+    assert without == [cells[0], None, None]
+    assert not turns
+
+
+def test_right_ascensions_of_other_turns_have_the_same_cell(stars: Path, tmp_path: Path) -> None:
+    turns, cells = cells_of(stars, tmp_path / "t.arrow")
+    assert not turns
+    for other in ("370", "-350"):
+        assert cells_of(stars, tmp_path / "u.arrow", **{"10": other}) == (True, cells)
 
 
 def test_columns_of_one_name_are_told_apart() -> None:

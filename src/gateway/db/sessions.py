@@ -315,5 +315,7 @@ def _sky_indexes(name: str, sky: SkyIndex | None) -> list[str]:
     if sky.healpix is not None:
         statements.append(f"CREATE INDEX ON {name} ({identifier(sky.healpix)})")
     if sky.has_zones:
-        statements.append(f"CREATE INDEX ON {name} (sky.zone({identifier(sky.dec)}), {identifier(sky.ra)})")
+        # queries compare doubles: of a column of another type the index has to hold these
+        ra = f"({identifier(sky.ra)}::double precision)"
+        statements.append(f"CREATE INDEX ON {name} (sky.zone({identifier(sky.dec)}::double precision), {ra})")
     return statements

@@ -28,6 +28,7 @@ from gateway.services.uploads import ReceivedUpload, Uploads
 from gateway.vo import formats
 from gateway.vo.adql import RegionIndex, Translation, features, translate, translate_tree
 from gateway.vo.adql.extensions import EXTENSIONS
+from gateway.vo.adql.udf import DECLARED
 from gateway.vo.capabilities import Features
 from gateway.vo.dali import UploadedPart
 from gateway.vo.descriptors import ServiceDescriptor
@@ -380,4 +381,4 @@ async def _execute(session: QuerySession, translation: Translation, received: Se
 
 def _described(form: str) -> str | None:
     extension = EXTENSIONS.get(form)
-    return extension.description if extension else None
+    return extension.description if extension else DECLARED.get(form)

@@ -177,7 +177,9 @@ def _table(name: str, place: int, read: Mapping[str, Any]) -> Table:
         physical_name=f"gw_upload_{place}",
         description=read["description"],
         nrows=read["rows"],
-        sky=SkyIndex(physical_name(sky[0]), physical_name(sky[1]), HEALPIX, has_zones=True) if sky else None,
+        sky=SkyIndex(physical_name(sky[0]), physical_name(sky[1]), HEALPIX, has_zones=not read["turns"])
+        if sky
+        else None,
     )
 
 
@@ -211,7 +213,8 @@ def read_upload(*, source: str, target: str | None, max_bytes: int, max_rows: in
     -------
     dict
         ``fields``; ``description``; ``rows``, their number; ``sky``, places of right ascension and declination
-        (from 1) if the rows have an index on them; the last two are ``None`` without a target.
+        (from 1) if the rows have an index on them; both ``None`` without a target. ``turns``: whether a right ascension
+        is outside [0, 360].
     """
     from gateway.vo.votable.reader import ReaderLimits, VOTableReader
 
@@ -219,28 +222,41 @@ def read_upload(*, source: str, target: str | None, max_bytes: int, max_rows: in
     with Path(source).open("rb") as file:
         reader = VOTableReader(file, limits)
         fields = with_distinct_names(reader.fields)
-        sky = None
+        sky, turns = None, False
         if target is not None:
             sky = position_columns(fields)
-            _write(reader, fields, sky, target)
+            turns = _write(reader, fields, sky, target)
             fields = [_promised(field, is_ascii) for field, is_ascii in zip(fields, reader.is_ascii, strict=True)]
         return {
             "fields": [asdict(field) for field in fields],
             "description": reader.description,
             "rows": reader.rows if target is not None else None,
             "sky": sky,
+            "turns": turns,
         }
 
 
 def _write(
     batches: Iterable[pa.RecordBatch], fields: Sequence[Field], sky: tuple[int, int] | None, target: str
-) -> None:
+) -> bool:
     columns = [(physical_name(place), arrow_type(field.type)) for place, field in enumerate(fields, start=1)]
     schema = pa.schema([*columns, (HEALPIX, pa.int64())] if sky else columns)
+    turns = False
     with pa.OSFile(target, "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
         for batch in batches:
-            cells = [healpix(*(batch.column(place - 1) for place in sky))] if sky else []
+            cells = []
+            if sky:
+                ra, dec = (_doubles(batch.column(place - 1)) for place in sky)
+                cells = [healpix(ra, dec)]
+                turns = turns or bool(np.any((ra < 0) | (ra > 360)))
             stream.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *cells], schema=schema))
+    return turns
+
+
+def _doubles(column: pa.Array) -> np.ndarray:
+    filled = pc.fill_null(pc.cast(column, pa.float64()), np.nan)
+    values: np.ndarray = filled.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _promised(field: Field, is_ascii: bool) -> Field:
@@ -250,18 +266,15 @@ def _promised(field: Field, is_ascii: bool) -> Field:
     return replace(field, type=replace(field.type, datatype=Datatype.UNICODE_CHAR))
 
 
-def healpix(ra: pa.Array, dec: pa.Array) -> pa.Array:
+def healpix(ra: np.ndarray, dec: np.ndarray) -> pa.Array:
     """Order-29 nested HEALPix index of positions, ICRS degrees; null where there is none.
 
-    Right ascensions outside [0, 360] and declinations beyond the poles have no place on the sky: what a query
-    makes of such a row is decided by its exact test.
+    Right ascensions may be in any turn; declinations beyond the poles have no place on the sky.
     """
     from gateway.sky.index import order29
 
-    lon = pc.fill_null(pc.cast(ra, pa.float64()), np.nan).to_numpy(zero_copy_only=False)
-    lat = pc.fill_null(pc.cast(dec, pa.float64()), np.nan).to_numpy(zero_copy_only=False)
-    usable = (lon >= 0) & (lon <= 360) & (np.abs(lat) <= 90)
-    cells = order29(np.where(usable, np.mod(lon, 360.0), 0.0), np.where(usable, lat, 0.0))
+    usable = np.isfinite(ra) & (np.abs(dec) <= 90)
+    cells = order29(np.where(usable, np.mod(np.where(usable, ra, 0.0), 360.0), 0.0), np.where(usable, dec, 0.0))
     return pa.array(cells, pa.int64(), mask=~usable)
 
 

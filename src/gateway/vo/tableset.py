@@ -104,6 +104,26 @@ class Column:
         return self.field.name
 
 
+class Extension(StrEnum):
+    """Extensions of PostgreSQL that index positions, by the names that PostgreSQL knows them by."""
+
+    Q3C = "q3c"
+    PGSPHERE = "pg_sphere"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionIndex:
+    """Index of an extension on the positions of a table that is only registered, made by its owner."""
+
+    extension: Extension
+    schema: str
+    """Schema in which the extension's functions are."""
+    is_cast: bool = False
+    """Whether the index is on the two columns cast to double precision, and not on the columns as they are."""
+    point: str | None = None
+    """Generated column with the position that is indexed; ``None``: an expression of the two columns is."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkyIndex:
     """How positions of a table are found fast; names are physical column names."""
@@ -120,6 +140,8 @@ class SkyIndex:
     """Column with a footprint, ICRS degrees; ``None``: rows are positions only."""
     cells: str | None = None
     """Hidden bigint[] column with the cells that cover the footprint, under a GIN index."""
+    extension: ExtensionIndex | None = None
+    """Index of an extension, used where there is neither a HEALPix index nor one of zones."""
 
 
 @dataclass(frozen=True, slots=True)

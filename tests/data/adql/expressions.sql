@@ -4,7 +4,7 @@ SELECT 7 / 2 AS "column_1", 7 / CAST(2. AS DOUBLE PRECISION) AS "column_2", -"st
 
 SELECT LOG(mag), LOG10(mag), MOD(id, 3), ROUND(mag), ROUND(mag, -1), TRUNCATE(mag, 2), RAND(3), PI(), CEILING(mag), ATAN2(mag, 1) FROM survey.stars
 =>
-SELECT LN(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "log_mag", LOG(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "log10_mag", "sky".mod(CAST("stars"."id" AS DOUBLE PRECISION), CAST(3 AS DOUBLE PRECISION)) AS "mod_3", "sky".round(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "round_mag", "sky".round(CAST("stars"."mag" AS DOUBLE PRECISION), -1) AS "round_5", "sky".truncate(CAST("stars"."mag" AS DOUBLE PRECISION), 2) AS "truncate_6", RANDOM() AS "rand_7", PI() AS "pi_8", CEIL(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "ceiling_mag", ATAN2(CAST("stars"."mag" AS DOUBLE PRECISION), CAST(1 AS DOUBLE PRECISION)) AS "atan2_10" FROM "survey"."stars" AS "stars"
+SELECT LN(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "log_mag", LOG(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "log10_mag", "sky".mod("stars"."id", CAST(3 AS BIGINT)) AS "mod_3", "sky".round(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "round_mag", "sky".round(CAST("stars"."mag" AS DOUBLE PRECISION), -1) AS "round_5", "sky".truncate(CAST("stars"."mag" AS DOUBLE PRECISION), 2) AS "truncate_6", "sky".rand_sequence(CAST(3 AS BIGINT)) AS "rand_7", PI() AS "pi_8", CEIL(CAST("stars"."mag" AS DOUBLE PRECISION)) AS "ceiling_mag", ATAN2(CAST("stars"."mag" AS DOUBLE PRECISION), CAST(1 AS DOUBLE PRECISION)) AS "atan2_10" FROM "survey"."stars" AS "stars"
 
 SELECT CASE WHEN id = 1 THEN 1 ELSE 2.5 END, CASE id WHEN 1 THEN 'a' END, COALESCE(mag, 0), NULLIF(name, '') FROM survey.stars
 =>

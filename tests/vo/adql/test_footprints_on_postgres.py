@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 
 import adbc_driver_postgresql.dbapi as adbc
+import cdshealpix.nested as healpix
 import numpy as np
 import pytest
 
 from gateway.sky.search import HealpixIndex
 from gateway.vo.adql import translate, translate_tree
 from gateway.vo.adql.build import any_of, meets, select
+from gateway.vo.moc import parse_moc
 from gateway.vo.regions import Circle, Polygon, Range, Region
 from tests.sky import judge
+from tests.sky.boxes import polygon_rim
+from tests.sky.maps import in_ranges
 from tests.support import datasets
 from tests.support.servers import Administrator
 
@@ -222,6 +226,30 @@ def test_obs11_images_inside_a_region_are_found_through_the_index(images) -> Non
     assert images.numbers(adql) == sorted(inside) != []
 
 
+WIDE = "POLYGON(198.5, -41, 201.5, -41, 201.5, -39, 198.5, -39)"
+
+
+@pytest.mark.parametrize(
+    ("relation", "region"),
+    [
+        ("CONTAINS(s_region, {})", WIDE),
+        ("CONTAINS(s_region, {})", "BOX(200, -40, 2, 2)"),
+        ("CONTAINS({}, s_region)", POLYGON),
+        ("CONTAINS({}, s_region)", "BOX(200, -40, 0.1, 0.1)"),
+        ("INTERSECTS(s_region, {})", WIDE),
+        ("INTERSECTS({}, s_region)", "BOX(200, -40, 0.4, 0.4)"),
+    ],
+)
+def test_obs11_images_and_polygons_are_compared_through_the_index(images, relation, region) -> None:
+    adql = f"SELECT obs_id FROM ivoa.obscore WHERE 1 = {relation.format(region)}"
+    plan = images.plan(translated(adql))
+    assert CELLS in plan
+    assert "Seq Scan" not in plan
+    plain = adql.replace("s_region", "COALESCE(s_region, s_region)") + " AND obs_collection = 'crowd'"
+    found = set(images.numbers(adql)) & images.crowd & set(images.outlines)
+    assert found == set(images.numbers(plain)) != set()
+
+
 def test_obs11_images_around_a_region_are_found_through_the_index(images) -> None:
     adql = "SELECT obs_id FROM ivoa.obscore WHERE CONTAINS(CIRCLE(200, -40, 0.1), s_region) = 1"
     assert CELLS in images.plan(translated(adql))
@@ -309,3 +337,58 @@ def test_the_planner_expects_few_rows_of_a_small_circle(images) -> None:
     adql = f"SELECT obs_id FROM ivoa.obscore WHERE 1 = INTERSECTS(s_region, {CIRCLE})"
     expected = int(images.plan(translated(adql)).split("rows=")[1].split(" ")[0])
     assert expected < 2000
+
+
+MAPS = [
+    "MOC(7, CIRCLE(200, -40, 1.5))",
+    "MOC(9, POLYGON(359, -1, 1, -1, 1, 1, 359, 1))",
+    "MOC('4/1-5 8/411800-411999')",
+    "MOC('12/77777777')",
+]
+
+
+def covered(images: Images, text: str) -> tuple[set[int], set[int], set[int]]:
+    """Numbers of the crowd's images of which any, and all, of many positions are in a coverage map; those surely apart."""
+    (ascii_moc,) = set(images.column(translated(f"SELECT TOP 1 {text} AS m FROM ivoa.obscore")))
+    ranges = parse_moc(ascii_moc).ranges
+    some, whole, apart = set(), set(), set()
+    centres = np.concatenate([cell_positions(*one) for one in ranges])
+    for number in sorted(images.crowd & set(images.outlines)):
+        points = polygon_rim(images.outlines[number], 40)
+        inside = in_ranges(points, ranges)
+        some |= {number} if inside.any() else set()
+        whole |= {number} if inside.all() else set()
+        is_near = judge.all_distances(centres, *points[0]).min() < LARGEST
+        apart |= set() if is_near else {number}
+    return some, whole, apart
+
+
+def cell_positions(low: int, high: int) -> np.ndarray:
+    """Centres of up to 64 of the cells of a range."""
+    cells = np.unique(np.linspace(low, high, 64).astype(np.int64))
+    lon, lat = healpix.healpix_to_lonlat(cells, 29)
+    return np.column_stack([lon.deg, lat.deg])
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_moc11_images_that_meet_a_coverage_map_are_found_through_the_index(images, text) -> None:
+    some, whole, apart = covered(images, text)
+    for condition in (f"1 = INTERSECTS(s_region, {text})", f"INTERSECTS({text}, s_region) <> 0"):
+        adql = f"SELECT obs_id FROM ivoa.obscore WHERE {condition}"
+        plan = images.plan(translated(adql))
+        assert CELLS in plan
+        assert "Seq Scan" not in plan
+        found = set(images.numbers(adql))
+        assert some | images.whole <= found
+        assert not found & apart
+        # the same without the index, but for images that are known by their cells alone
+        in_crowd = f"{adql} AND obs_collection = 'crowd'".replace("s_region", "COALESCE(s_region, s_region)")
+        assert set(images.numbers(in_crowd)) == found & set(images.outlines) & images.crowd
+    inside = f"SELECT obs_id FROM ivoa.obscore WHERE 1 = CONTAINS(s_region, {text})"
+    assert CELLS in images.plan(translated(inside))
+    contained = set(images.numbers(inside))
+    assert contained & images.crowd <= whole
+    assert contained <= found
+    others = images.numbers(inside.replace("1 = ", "0 = ") + " AND obs_collection = 'crowd'")
+    assert {*others, *contained} & images.crowd == images.crowd & set(images.outlines)
+    assert not {*others} & contained

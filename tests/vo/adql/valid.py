@@ -108,7 +108,7 @@ VALID: list[tuple[str, object]] = [
     ("WITH stars AS (SELECT 42 AS id FROM galaxies) SELECT TOP 1 id FROM stars", [(42,)]),
     ("WITH q AS (SELECT id FROM survey.stars UNION SELECT gid FROM galaxies) SELECT MAX(id) FROM q", [(3,)]),
     ("SELECT x.n FROM (SELECT COUNT(*) AS n FROM (SELECT id FROM survey.stars) AS i) AS x", [(3,)]),
-    ("SELECT q.id, q.id_2 FROM (SELECT s.id, o.id FROM survey.stars s JOIN other.stars o ON s.id=o.id) AS q", [(1, 1)]),
+    ("SELECT q.* FROM (SELECT s.id, o.id FROM survey.stars s JOIN other.stars o ON s.id=o.id) AS q", [(1, 1)]),
     (
         "SELECT id FROM survey.stars WHERE id IN (SELECT id FROM survey.stars WHERE id IN (SELECT gid FROM galaxies WHERE gid = stars.id)) ORDER BY id",
         [(1,), (2,)],
@@ -257,4 +257,26 @@ VALID: list[tuple[str, object]] = [
         "SELECT id - (2 - 1) AS a, 10 / (5 / 2) AS b, -(1 - 3) AS c, 2 * (3 + 4) AS d, 1 - -1 AS e FROM survey.stars WHERE id = 1",
         [(0, 5, 2, 14, 2)],
     ),
+    ("SELECT ra AS r, COUNT(*) FROM survey.stars GROUP BY r ORDER BY r", (10.0, 1)),
+    ("SELECT id AS limit FROM survey.stars AS limit WHERE limit.id = 1", [(1,)]),
+    ("SELECT (ra), ((dec)) FROM survey.stars WHERE id = 1", [(10.0, 20.0)]),
+    ("SELECT j.gid, j.id FROM (galaxies JOIN survey.stars AS s ON gid = id) AS j ORDER BY gid", (1, 1)),
+    ("SELECT gid FROM ((galaxies JOIN survey.stars AS s ON gid = id)) ORDER BY gid", (1,)),
+    (
+        "SELECT gid, s.id, o.id FROM galaxies LEFT JOIN survey.stars s JOIN other.stars o ON s.id = o.id ON gid = s.id ORDER BY gid",
+        [(1, 1, 1), (2, None, None)],
+    ),
+    ("SELECT id FROM survey.stars WHERE changed < CURRENT_TIMESTAMP AND seen < CURRENT_TIMESTAMP", (1,)),
+    ("SELECT CURRENT_TIMESTAMP AS now FROM galaxies", None),
+    (
+        "SELECT CAST(gid AS FLOAT), CAST(ra AS INT), CAST(name AS CHARACTER(2)) FROM galaxies WHERE gid = 2",
+        (2.0, 33, "M3"),
+    ),
+    (
+        "SELECT IN_UNIT(ra, 'arcmin'), IN_UNIT(\"size\", 'deg'), IN_UNIT(mag, 'mmag'), IN_UNIT(ra, 'deg') FROM survey.stars WHERE id = 1",
+        (600.0, 2.5 / 3600, 5500.0, 10.0),
+    ),
+    ("SELECT id FROM survey.stars WHERE IN_UNIT(ra, 'rad') BETWEEN 0.17 AND 0.18 ORDER BY IN_UNIT(ra, 'rad')", [(1,)]),
+    ("SELECT IN_UNIT(ra, 'rad'), COUNT(*) FROM survey.stars GROUP BY IN_UNIT(ra, 'rad')", None),
+    ("SELECT AVG(IN_UNIT(parallax, 'arcsec')) FROM survey.stars", (-0.000625,)),
 ]

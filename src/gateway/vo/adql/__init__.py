@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from gateway.vo.adql.functions import features
+from gateway.vo.adql.growth import Growth
 from gateway.vo.adql.lexer import Source
 from gateway.vo.adql.lower import Lowerer, RegionIndex
+from gateway.vo.adql.outputs import canonical_types, force_types
 from gateway.vo.adql.parser import parse_tokens
 from gateway.vo.adql.postgres import print_sql
-from gateway.vo.adql.resolve import Resolver, canonical_types, force_types
+from gateway.vo.adql.problems import Problems
+from gateway.vo.adql.resolve import Resolver
+from gateway.vo.adql.unresolved import check_functions
 from gateway.vo.tableset import Field, Table, Tableset
 
 __all__ = ["RegionIndex", "Translation", "features", "parse", "translate", "translate_tree", "translate_unresolved"]
@@ -99,6 +103,8 @@ def _translated(
     resolved = Resolver(source, tableset, strict=strict).whole_query(query)
     force_types(query, canonical_types(resolved.outputs))
     Lowerer(source, index).query(query)
+    if source.text.upper().count("SELECT") > 1:  # one alone has nothing to grow from
+        Growth(source).query(query, {})
     overflow = limit_rows(query, maxrec)
     fields = tuple(output.typed.field for output in resolved.outputs)
     return Translation(print_sql(query), fields, tuple(resolved.tables), overflow)
@@ -117,11 +123,14 @@ def limit_rows(query: exp.Query, maxrec: int | None) -> int | None:
 
 
 def translate_unresolved(text: str, *, strict: bool = False) -> str:
-    """Translate a query without knowing any table: names stay as written, geometry stays as functions.
+    """Translate a query without knowing any table: names and calls of functions stay as written.
 
     Raises
     ------
     QueryError
-        The text is not a query of ADQL.
+        The text is not a query of ADQL, or calls a function that there is not.
     """
-    return print_sql(parse(text, strict=strict))
+    source = Source(text)
+    query = parse_tokens(source, strict=strict)
+    check_functions(Problems(source, strict), query)
+    return print_sql(query)

@@ -5,13 +5,30 @@ A function that is not here cannot be called. The capabilities are generated fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from sqlglot import exp
 
-from gateway.vo.adql.types import CIRCLE, DOUBLE, GEOMETRIES, INT, POINT, POLYGON, Kind, Typed, is_integer, typed
+from gateway.vo.adql.signatures import Function, Lower, Parameter, Result, Unit, double, ours, pg, sky
+from gateway.vo.adql.types import (
+    CHAR,
+    CIRCLE,
+    DOUBLE,
+    GEOMETRIES,
+    INT,
+    MOC,
+    POINT,
+    POLYGON,
+    Kind,
+    Typed,
+    is_integer,
+    typed,
+)
+from gateway.vo.adql.udf import DECLARED, NEEDS_NETWORK, UDF, UDFS
 from gateway.vo.tableset import VOType
+from gateway.vo.units import power_of
 
 GEOMETRY = "ivo://ivoa.net/std/TAPRegExt#features-adqlgeo"
 STRING = "ivo://ivoa.net/std/TAPRegExt#features-adql-string"
@@ -19,67 +36,10 @@ CONDITIONAL = "ivo://ivoa.net/std/TAPRegExt#features-adql-conditional"
 COMMON_TABLE = "ivo://ivoa.net/std/TAPRegExt#features-adql-common-table"
 SETS = "ivo://ivoa.net/std/TAPRegExt#features-adql-sets"
 TYPE = "ivo://ivoa.net/std/TAPRegExt#features-adql-type"
+UNIT = "ivo://ivoa.net/std/TAPRegExt#features-adql-unit"
 OFFSET = "ivo://ivoa.net/std/TAPRegExt#features-adql-offset"
 EXTENSION = "ivo://org.gateway/features#adql-extensions"
 """Groups of optional features. Mixed case as TAPRegExt spells it: common clients compare the text as it stands."""
-
-Lower = Callable[[Sequence[exp.Expr]], exp.Expr]
-Result = Callable[[Sequence[Typed]], Typed]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One argument of a function."""
-
-    name: str
-    kind: Kind
-    is_integer: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """One form of a function that may be called."""
-
-    name: str
-    parameters: tuple[Parameter, ...]
-    result: Result
-    lower: Lower | None
-    """Makes the expression for PostgreSQL from lowered arguments; ``None``: geometry, done by ``lower.py``."""
-    optional: int = 0
-    """How many of the last parameters may be left out."""
-    group: str | None = None
-    """Feature group of TAPRegExt; ``None``: mandatory in ADQL 2.1."""
-
-    @property
-    def signature(self) -> str:
-        """How to call it, for messages."""
-        needed = len(self.parameters) - self.optional
-        names = [parameter.name for parameter in self.parameters]
-        shown = ", ".join(names[:needed])
-        for name in names[needed:]:
-            shown += f"[, {name}]" if shown else f"[{name}]"
-        return f"{self.name}({shown})"
-
-
-def pg(name: str) -> Lower:
-    """Call of a function of PostgreSQL's own."""
-    return lambda arguments: exp.Anonymous(this=name, expressions=list(arguments))
-
-
-def sky(name: str, *arguments: exp.Expr) -> exp.Expr:
-    """Call of one of our functions in schema ``sky``."""
-    return exp.Dot(
-        this=exp.Identifier(this="sky", quoted=False), expression=exp.Anonymous(this=name, expressions=list(arguments))
-    )
-
-
-def ours(name: str) -> Lower:
-    """Call of a function in schema ``sky`` with the arguments as they are."""
-    return lambda arguments: sky(name, *arguments)
-
-
-def _double(_: Sequence[Typed]) -> Typed:
-    return typed(DOUBLE)
 
 
 def _same_unit(arguments: Sequence[Typed]) -> Typed:
@@ -101,15 +61,39 @@ def _text(arguments: Sequence[Typed]) -> Typed:
 X = Parameter("x", Kind.NUMBER)
 Y = Parameter("y", Kind.NUMBER)
 N = Parameter("n", Kind.NUMBER, is_integer=True)
+SEED = Parameter("n", Kind.NUMBER, is_integer=True, sql="bigint")
+WHOLE_X = Parameter("x", Kind.NUMBER, is_integer=True, sql="bigint")
+WHOLE_Y = Parameter("y", Kind.NUMBER, is_integer=True, sql="bigint")
 
 
-def _maths(name: str, lower: Lower, *parameters: Parameter, optional: int = 0, result: Result = _double) -> Function:
-    return Function(name, parameters or (X,), result, lower, optional)
+def _maths(
+    name: str,
+    lower: Lower,
+    *parameters: Parameter,
+    optional: int = 0,
+    result: Result = double,
+    unit: Unit | None = None,
+) -> Function:
+    return Function(name, parameters or (X,), result, lower, optional, unit=unit)
 
 
-def _random(_: Sequence[exp.Expr]) -> exp.Expr:
-    # ADQL 2.1 gives the argument of RAND no defined effect
-    return exp.Anonymous(this="random", expressions=[])
+def _raised(nodes: Sequence[exp.Expr]) -> str | None:
+    """Tell the unit of a power, where the exponent is a small whole number."""
+    exponent = nodes[1]
+    if not (isinstance(exponent, exp.Literal) and exponent.this in {"1", "2", "3", "4"}):
+        return None
+    return power_of(nodes[0].meta["typed"].field.unit, Fraction(exponent.this))
+
+
+def _random(arguments: Sequence[exp.Expr]) -> exp.Expr:
+    """RAND. ADQL 2.1 leaves open what a seed does.
+
+    A constant begins a sequence that is the same in every query; a value of the row gives the same number for the same value.
+    """
+    if not arguments:
+        return exp.Anonymous(this="random", expressions=[])
+    is_constant = next(arguments[0].find_all(exp.Column, exp.Query), None) is None
+    return sky("rand_sequence" if is_constant else "rand", *arguments)
 
 
 def _pi(_: Sequence[exp.Expr]) -> exp.Expr:
@@ -124,16 +108,17 @@ PLAIN: tuple[Function, ...] = (
     _maths("FLOOR", pg("floor"), result=_same_unit),
     _maths("LOG", pg("ln")),
     _maths("LOG10", pg("log")),
+    _maths("MOD", ours("mod"), WHOLE_X, WHOLE_Y, result=_same_unit),  # a double has not all digits of a bigint
     _maths("MOD", ours("mod"), X, Y, result=_same_unit),
-    Function("PI", (), _double, _pi),
-    _maths("POWER", pg("power"), X, Y),
+    Function("PI", (), double, _pi),
+    _maths("POWER", ours("power"), X, Y, unit=_raised),
     _maths("RADIANS", pg("radians"), result=_radians),
-    _maths("RAND", _random, N, optional=1),
+    _maths("RAND", _random, SEED, optional=1),
     _maths("ROUND", ours("round"), X, N, optional=1, result=_same_unit),
-    _maths("SQRT", pg("sqrt")),
+    _maths("SQRT", pg("sqrt"), unit=lambda nodes: power_of(nodes[0].meta["typed"].field.unit, Fraction(1, 2))),
     _maths("TRUNCATE", ours("truncate"), X, N, optional=1, result=_same_unit),
-    _maths("ACOS", pg("acos"), result=_radians),
-    _maths("ASIN", pg("asin"), result=_radians),
+    _maths("ACOS", ours("acos"), result=_radians),
+    _maths("ASIN", ours("asin"), result=_radians),
     _maths("ATAN", pg("atan"), result=_radians),
     _maths("ATAN2", pg("atan2"), Y, X, result=_radians),
     _maths("COS", pg("cos")),
@@ -145,13 +130,16 @@ PLAIN: tuple[Function, ...] = (
 )
 """Functions with one fixed list of parameters."""
 
-FUNCTIONS: Mapping[str, Function] = {function.name: function for function in PLAIN}
-"""By upper-case name."""
+FUNCTIONS: Mapping[str, tuple[Function, ...]] = {
+    name: tuple(function for function in (*PLAIN, *UDFS) if function.name == name)
+    for name in dict.fromkeys(function.name for function in (*PLAIN, *UDFS))
+}
+"""All forms of each function, by its upper-case name; the first one that fits is called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Function of ADQL's geometry: its forms are checked by `geometry_result`, and ``lower.py`` translates it."""
+    """Function of ADQL's geometry: its forms are checked by `geometry_result`, and ``geometry.py`` translates it."""
 
     name: str
     signatures: tuple[str, ...]
@@ -167,10 +155,13 @@ GEOMETRY_FUNCTIONS: Mapping[str, Geometry] = {
         Geometry("CONTAINS", ("CONTAINS(geometry, geometry)",)),
         Geometry("COORD1", ("COORD1(point)",)),
         Geometry("COORD2", ("COORD2(point)",)),
+        Geometry("COORDSYS", ("COORDSYS(geometry)",)),
         Geometry("DISTANCE", ("DISTANCE(point, point)", "DISTANCE(ra1, dec1, ra2, dec2)")),
         Geometry("INTERSECTS", ("INTERSECTS(geometry, geometry)",)),
+        Geometry("MOC", ("MOC(order, geometry)", "MOC('order/cells ...')")),
         Geometry("POINT", ("POINT(ra, dec)",)),
         Geometry("POLYGON", ("POLYGON(ra1, dec1, ra2, dec2, ra3, dec3, ...)", "POLYGON(point, point, point, ...)")),
+        Geometry("REGION", ("REGION('shape in STC-S')",)),
     )
 }
 
@@ -184,19 +175,18 @@ COORDINATE_SYSTEMS = frozenset({"", "ICRS", "ICRS GEOCENTER", "ICRS BARYCENTER",
 """What the deprecated argument may say: all our positions are ICRS."""
 
 NOT_BUILT: Mapping[str, str] = {
-    "COORDSYS": "COORDSYS is not supported; all positions are ICRS",
-    "IN_UNIT": "IN_UNIT is not supported yet",
-    "REGION": "REGION is not supported yet; write POINT, CIRCLE or POLYGON",
+    "IVO_SIMBADPOINT": NEEDS_NETWORK,
 }
-"""Functions of ADQL 2.1 that are optional and not offered."""
+"""Optional functions that are not offered, and why."""
 
 AGGREGATE_NAMES = ("AVG", "COUNT", "MAX", "MIN", "SUM")
-OTHER_NAMES = ("CAST", "COALESCE", "NULLIF")
+OTHER_NAMES = ("CAST", "COALESCE", "IN_UNIT", "NULLIF")
 
 
 def names() -> list[str]:
     """Names of everything that can be called, for suggestions."""
-    return sorted({*FUNCTIONS, *GEOMETRY_FUNCTIONS, *AGGREGATE_NAMES, *OTHER_NAMES})
+    spelt = {forms[0].spelling or name for name, forms in FUNCTIONS.items()}
+    return sorted({*spelt, *GEOMETRY_FUNCTIONS, *AGGREGATE_NAMES, *OTHER_NAMES})
 
 
 def geometry_result(name: str, arguments: Sequence[Typed]) -> Typed | None:
@@ -222,14 +212,24 @@ def geometry_result(name: str, arguments: Sequence[Typed]) -> Typed | None:
                 typed(DOUBLE, unit="deg", ucd="pos.angDistance") if by_point or (len(kinds) == 4 and numbers) else None
             )
         case "CONTAINS" | "INTERSECTS":
-            pair = len(kinds) == 2 and all(kind in GEOMETRIES for kind in kinds)
+            pair = len(kinds) == 2 and all(argument.kind in GEOMETRIES or is_moc(argument) for argument in arguments)
             return typed(INT) if pair else None
         case "AREA":
             return typed(DOUBLE, unit="deg**2") if len(kinds) == 1 and kinds[0] in GEOMETRIES else None
         case "CENTROID":
             return typed(POINT, unit="deg") if len(kinds) == 1 and kinds[0] in GEOMETRIES else None
+        case "COORDSYS":
+            return typed(CHAR) if len(kinds) == 1 and kinds[0] in GEOMETRIES else None
+        case "MOC":
+            of_region = len(kinds) == 2 and is_integer(arguments[0]) and kinds[1] in GEOMETRIES
+            return typed(MOC, "text") if of_region or kinds == [Kind.TEXT] else None
         case _:  # COORD1, COORD2
             return typed(DOUBLE, unit="deg") if kinds == [Kind.POINT] else None
+
+
+def is_moc(argument: Typed) -> bool:
+    """Whether a value is a coverage map."""
+    return argument.field.type.xtype == "moc"
 
 
 def _point_and(kinds: Sequence[Kind], numbers: int) -> bool:
@@ -237,13 +237,14 @@ def _point_and(kinds: Sequence[Kind], numbers: int) -> bool:
     return kinds[:1] == [Kind.POINT] and len(rest) == numbers and all(kind is Kind.NUMBER for kind in rest)
 
 
-def fits(parameter: Parameter, argument: Typed) -> bool:
-    """Whether a value may be given for a parameter."""
-    if argument.kind is Kind.NULL:
-        return True
-    if argument.kind is not parameter.kind:
-        return False
-    return not parameter.is_integer or is_integer(argument)
+def form_for(forms: Sequence[Function], arguments: Sequence[Typed]) -> Function | None:
+    """Find the form that takes these arguments; ``None`` if there is none."""
+    for form in forms:
+        if form.takes(len(arguments)) and all(
+            parameter.fits(argument) for parameter, argument in zip(form.parameters, arguments, strict=False)
+        ):
+            return form
+    return None
 
 
 def features() -> Mapping[str, tuple[str, ...]]:
@@ -258,12 +259,14 @@ def features() -> Mapping[str, tuple[str, ...]]:
 
     strings = tuple(function.name for function in PLAIN if function.group == STRING)
     return {
-        GEOMETRY: tuple(sorted(GEOMETRY_FUNCTIONS)),
+        GEOMETRY: tuple(sorted(name for name in GEOMETRY_FUNCTIONS if name != "MOC")),
         STRING: (*strings, "ILIKE"),
         COMMON_TABLE: ("WITH",),
         SETS: ("UNION", "EXCEPT", "INTERSECT"),
         TYPE: ("CAST",),
         CONDITIONAL: ("COALESCE",),
+        UNIT: ("IN_UNIT",),
         OFFSET: ("OFFSET",),
+        UDF: tuple(DECLARED),
         EXTENSION: tuple(EXTENSIONS),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -42,6 +43,7 @@ TIMESTAMP = VOType(Datatype.CHAR, "*", "timestamp")
 POINT = VOType(Datatype.DOUBLE, "2", "point")
 CIRCLE = VOType(Datatype.DOUBLE, "3", "circle")
 POLYGON = VOType(Datatype.DOUBLE, "*", "polygon")
+MOC = VOType(Datatype.CHAR, "*", "moc")
 
 DECIMAL = "decimal"
 """SQL type of a literal such as ``1.5``: PostgreSQL takes it as numeric, but beside a double it becomes one by itself."""
@@ -90,33 +92,6 @@ DATA_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """Field of an expression and its type in PostgreSQL."""
-
-    field: Field
-    sql: str
-    """Base name as ``format_type`` spells it, without length or precision."""
-
-    @property
-    def kind(self) -> Kind:
-        """What may be done with the value."""
-        return kind_of(self.field.type, self.sql)
-
-    def renamed(self, name: str) -> Field:
-        """Its field under another name."""
-        return self.field if self.field.name == name else dataclasses.replace(self.field, name=name)
-
-
-def typed(type_: VOType, sql: str | None = None, *, unit: str | None = None, ucd: str | None = None) -> Typed:
-    """Type of a computed expression."""
-    return Typed(Field("", type_, unit=unit, ucd=ucd), sql or canonical_sql(type_))
-
-
-NULL = Typed(Field("", CHAR), UNKNOWN)
-IS_TRUE = Typed(Field("", BOOLEAN), "boolean")
-
-
 def kind_of(type_: VOType, sql: str) -> Kind:
     """Coarse type of a VOTable type."""
     if sql == UNKNOWN:
@@ -137,6 +112,34 @@ def kind_of(type_: VOType, sql: str) -> Kind:
     if type_.is_array or type_.datatype in {Datatype.FLOAT_COMPLEX, Datatype.DOUBLE_COMPLEX, Datatype.BIT}:
         return Kind.OTHER
     return Kind.BOOLEAN if type_.datatype is Datatype.BOOLEAN else Kind.NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Field of an expression and its type in PostgreSQL."""
+
+    field: Field
+    sql: str
+    """Base name as ``format_type`` spells it, without length or precision."""
+    kind: Kind = dataclasses.field(init=False, compare=False)
+    """What may be done with the value."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", kind_of(self.field.type, self.sql))
+
+    def renamed(self, name: str) -> Field:
+        """Its field under another name."""
+        return self.field if self.field.name == name else dataclasses.replace(self.field, name=name)
+
+
+@lru_cache(4096)
+def typed(type_: VOType, sql: str | None = None, *, unit: str | None = None, ucd: str | None = None) -> Typed:
+    """Type of a computed expression."""
+    return Typed(Field("", type_, unit=unit, ucd=ucd), sql or canonical_sql(type_))
+
+
+NULL = Typed(Field("", CHAR), UNKNOWN)
+IS_TRUE = Typed(Field("", BOOLEAN), "boolean")
 
 
 def canonical_sql(type_: VOType) -> str:
@@ -219,3 +222,15 @@ def unify(left: Typed, right: Typed) -> Typed | None:
     if left.kind is Kind.TIMESTAMP:
         return Typed(dataclasses.replace(field, type=TIMESTAMP), SQL_TIMESTAMP)
     return left
+
+
+def settled(value: Typed) -> Typed:
+    """Type of a column: literals and NULL have found their type by then."""
+    if value.sql == DECIMAL:
+        return Typed(value.field, "double precision")
+    return Typed(value.field, "text") if value.sql == UNKNOWN else value
+
+
+def comparable(left: Typed, right: Typed) -> bool:
+    """Whether PostgreSQL has an order for both together."""
+    return left.kind is right.kind or Kind.NULL in (left.kind, right.kind)
