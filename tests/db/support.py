@@ -56,7 +56,8 @@ async def until(claim: Callable[[], object], *, within_s: float = 3.0) -> None:
 async def active(connection: asyncpg.Connection, label: str) -> int:
     """Number of backends that work for a label."""
     count: int = await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'", label
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active' AND datname = current_database()",
+        label,
     )
     return count
 

@@ -39,6 +39,10 @@ from tests.db.support import (
     until,
 )
 from tests.support.servers import as_user
+from tests.support.timed import timed
+
+OURS = "pg_stat_activity WHERE application_name = 'gw:test' AND datname = current_database()"
+"""Sessions of the tests here; other test processes have databases on the same server."""
 
 # A set in FROM would be written to disk first; one in SELECT flows.
 ENDLESS = "SELECT count(*) FROM (SELECT generate_series(1, 10000000000)) AS s"
@@ -175,9 +179,9 @@ async def test_a_session_without_uploads_cannot_make_tables(engine: CatalogEngin
     [
         ("SELECT 1 / (g - 500000) AS a FROM generate_series(1, 500000) g", "division by zero"),
         ("SELECT (g * 1e10)::int AS a FROM generate_series(1, 5) g", "out of the range"),
-        ("SELECT ('x' || g)::int AS a FROM generate_series(1, 5) g", "cannot be read as the type"),
-        ("SELECT ln(g) AS a FROM generate_series(-1, 5) g", "logarithm"),
-        ("SELECT sqrt(g::float8) AS a FROM generate_series(-1, 5) g", "square root"),
+        ("SELECT ('x' || g)::int AS a FROM generate_series(1, 5) g", "text that is not an INTEGER"),
+        ("SELECT ln(g) AS a FROM generate_series(-1, 5) g", "LOG10 of a negative number"),
+        ("SELECT sqrt(g::float8) AS a FROM generate_series(-1, 5) g", "SQRT of a negative number"),
         ("SELECT (SELECT g FROM generate_series(1, 2) g) AS a", "more than one row"),
         ("SELECT ('2020-13-' || g)::timestamp AS a FROM generate_series(1, 2) g", "timestamp"),
     ],
@@ -202,11 +206,12 @@ async def count(stream: RowStream) -> int:
 
 @pytest.mark.parametrize("sql", ["SELECT secret_function(1)", "SELECT nothing FROM tap_schema.tables", "SELEKT"])
 async def test_faults_of_ours_give_no_sql_away(engine: CatalogEngine, sql: str) -> None:
-    with pytest.raises(ServiceError, match=r"incident [0-9a-f]{8}$") as caught:
+    with pytest.raises(ServiceError, match=r"incident [0-9a-f]{8}\b") as caught:
         await rows(engine, sql)
     assert not {"secret_function", "nothing", "SELEKT", "tap_schema"} & set(caught.value.message.split())
 
 
+@timed
 async def test_the_time_limit_is_named(engine: CatalogEngine) -> None:
     started = time.monotonic()
     with pytest.raises(TimeLimitError, match=r"time limit of 0\.3 s"):
@@ -224,7 +229,7 @@ async def test_a_query_cancelled_by_the_operator_is_no_time_limit(
 ) -> None:
     running = asyncio.create_task(rows(engine, ENDLESS))
     await until(lambda: active(owner, "gw:test"))
-    await owner.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'gw:test'")
+    await owner.execute(f"SELECT pg_cancel_backend(pid) FROM {OURS}")
     with pytest.raises(BackendUnavailableError, match="cancelled"):
         await running
 
@@ -238,6 +243,7 @@ async def test_after_an_error_the_next_query_works(engine: CatalogEngine) -> Non
 # -- leaving early ------------------------------------------------------------------------------------------------
 
 
+@timed
 async def test_a_cancelled_task_ends_the_statement(engine: CatalogEngine, owner: asyncpg.Connection) -> None:  # F5
     running = asyncio.create_task(rows(engine, ENDLESS))
     await until(lambda: active(owner, "gw:test"))
@@ -307,7 +313,7 @@ async def test_a_backend_that_dies_in_the_middle_is_an_unavailable_database(
 ) -> None:
     running = asyncio.create_task(rows(engine, ENDLESS))
     await until(lambda: active(owner, "gw:test"))
-    await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gw:test'")
+    await owner.execute(f"SELECT pg_terminate_backend(pid) FROM {OURS}")
     with pytest.raises(BackendUnavailableError):
         await running
     assert await rows(engine, "SELECT 1 AS a") == [{"a": 1}]
@@ -453,7 +459,9 @@ async def test_many_that_log_in_and_leave_at_once_harm_nobody(database_url: str,
 
     await asyncio.gather(*(asyncio.to_thread(come_and_go) for _ in range(6)))
     database.close()
-    still_there = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'gw:crowd'"
+    still_there = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'gw:crowd' AND datname = current_database()"
+    )
 
     async def none_left() -> bool:
         return await owner.fetchval(still_there) == 0

@@ -85,7 +85,7 @@ class ImageCatalog:
             max_size=POOL_SIZE,
             timeout=TIMEOUT_S,
             command_timeout=TIMEOUT_S,
-            setup=_take_role,
+            init=_learn_types,
         )
         async with pool:
             yield cls(pool)
@@ -115,7 +115,8 @@ class ImageCatalog:
 
     async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         try:
-            async with self._pool.acquire(timeout=TIMEOUT_S) as connection:
+            async with self._pool.acquire(timeout=TIMEOUT_S) as connection, connection.transaction(readonly=True):
+                await connection.execute(f"SET LOCAL ROLE {QUERY_ROLE}")
                 found: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
                 return found
         except Exception as e:
@@ -124,8 +125,9 @@ class ImageCatalog:
             raise
 
 
-async def _take_role(connection: asyncpg.Connection) -> None:
-    await connection.execute(f"SET ROLE {QUERY_ROLE}")
+async def _learn_types(connection: asyncpg.Connection) -> None:
+    # asyncpg reads up on types that it does not know by set_config(), which may be closed to the query role.
+    await connection.prepare("SELECT NULL::text[], NULL::double precision[], NULL::bigint[]")
 
 
 _SELECT = """

@@ -21,7 +21,15 @@ import asyncpg
 import structlog
 
 from gateway.db.faults import is_unreachable
-from gateway.db.roles import QUERY_ROLE, ROLE_STATEMENTS, membership_instructions, role_instructions
+from gateway.db.roles import (
+    CAN_CLOSE,
+    CLOSE_STATEMENTS,
+    OPEN_FUNCTIONS,
+    QUERY_ROLE,
+    ROLE_STATEMENTS,
+    membership_instructions,
+    role_instructions,
+)
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError, GatewayError
 
@@ -153,6 +161,16 @@ def current(*, control_url: str, catalog_url: str) -> dict[str, str | None]:
     return asyncio.run(read())
 
 
+def open_functions(catalog_url: str) -> list[str]:
+    """List the dangerous functions of PostgreSQL that the query role may call; empty on the embedded server."""
+
+    async def read() -> list[str]:
+        async with _probe(catalog_url) as connection:
+            return [name for (name,) in await connection.fetch(OPEN_FUNCTIONS)]
+
+    return asyncio.run(read())
+
+
 def drift(chain: Chain, *, url: str) -> list[Any]:
     """Differences between a migrated database and what the code describes; empty when all is well."""
     found: list[Any] = []
@@ -215,9 +233,12 @@ async def _is_current(chain: Chain, url: str) -> bool:
         await _refuse_unfit(connection, url)
         if await _revision(chain, connection) != chain.head():
             return False
-        return chain is CONTROL or await connection.fetchrow(
-            "SELECT sky_digest, standard_digest FROM tap_schema.version"
-        ) == (_digest(_sky_files()), _digest(_standard_statements()))
+        if chain is CONTROL:
+            return True
+        digests = await connection.fetchrow("SELECT sky_digest, standard_digest FROM tap_schema.version")
+        if digests != (_digest(_sky_files()), _digest(_standard_statements())):
+            return False
+        return not await connection.fetchval(CAN_CLOSE)
 
 
 @asynccontextmanager
@@ -334,6 +355,7 @@ def _install(connection: Connection) -> None:
         for statement in statements:
             _execute_script(connection, statement)
         connection.exec_driver_sql(f"UPDATE tap_schema.version SET {column} = '{digest}'")
+    _execute_script(connection, CLOSE_STATEMENTS)
 
 
 def _execute_script(connection: Connection, script: str) -> None:

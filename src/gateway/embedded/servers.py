@@ -236,8 +236,12 @@ include 'gateway.conf'
 
 
 def initdb_arguments(data: Path) -> list[str | Path]:
-    """Arguments of ``initdb``: everybody who reaches the private socket is trusted, texts sort by code point."""
-    return ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+    """Arguments of ``initdb``: everybody who reaches the private socket is trusted.
+
+    Texts sort by code point, and UPPER, LOWER and ILIKE know the letters of all alphabets (PostgreSQL 17 or newer).
+    """
+    trust: list[str | Path] = ["-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"]
+    return [*trust, "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
 
 
 def listen_arguments(sockets: Path) -> list[str]:
