@@ -5,18 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.cli import EXIT_INTERRUPTED, main
+from gateway.cli import EXIT_INTERRUPTED
 from gateway.ingest.images.report import FileReport, ImagesReport, Outcome, listed
 from gateway.ingest.images.show import MOST_LISTED
 from tests.ingest.images.builders import image, primary, write
+from tests.support.commands import Run, command_line
 from tests.support.signals import ctrl_c_heard
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -32,21 +30,7 @@ def environment(database_url: str, redis_url: str, tmp_path: Path) -> dict[str, 
 
 @pytest.fixture
 def gateway(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gateway", *arguments])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as e:
-            code = e.code or 0
-        said = capsys.readouterr()
-        assert isinstance(code, int)
-        return code, said.out, said.err
-
-    return run
+    return command_line(monkeypatch, capsys, environment)
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +19,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from gateway import __version__
-from gateway.errors import GatewayError, NotSupportedError, ParameterError, QueryError, ServiceError
+from gateway.errors import GatewayError, ParameterError, QueryError, ServiceError
 from gateway.log import configure_logs
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.ingest.progress import Progress
+    from gateway.ingest.register import Registered
 
 app = typer.Typer(
     name="gateway",
@@ -161,12 +164,16 @@ def _prepare_images(settings: Settings, *, is_small: bool) -> None:
 @app.command()
 def migrate() -> None:
     """Bring the databases to this version's schema; safe to run again and at once from several places."""
+    from gateway.db.migrate import open_functions
+    from gateway.db.roles import open_functions_report
     from gateway.serve import migrate as bring_up_to_date
 
     with _databases() as settings:
         started = time.monotonic()
         bring_up_to_date(settings)
         err.print(f"The databases are at the schema of version {__version__} ({time.monotonic() - started:.1f} s).")
+        if names := open_functions(settings.urls().catalog_admin):
+            err.print(f"Note: {open_functions_report(names)}.", markup=False)
 
 
 # -- publishing ------------------------------------------------------------------------------------------
@@ -285,22 +292,86 @@ def ingest_images(
 IMAGES_QUERY = "SELECT TOP 5 obs_id, s_ra, s_dec FROM ivoa.obscore WHERE obs_collection='{}'"
 
 
-@app.command(hidden=True)
-def register(table: str, ra: Annotated[str, typer.Option()] = "", dec: Annotated[str, typer.Option()] = "") -> None:
-    """Publish a table that PostgreSQL already has (not in this version)."""
-    raise NotSupportedError(
-        f"This version cannot publish an existing table in place ({table} {ra} {dec}); use gateway ingest table."
+@app.command()
+def register(
+    table: Annotated[str, typer.Argument(help="Table or view in PostgreSQL: schema.table.")],
+    ra: Annotated[str | None, typer.Option(help="Column with the right ascension, ICRS degrees in 0 to 360.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Column with the declination, ICRS degrees.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help=r"Name to publish as, schema.table. \[default: that in PostgreSQL]", show_default=False),
+    ] = None,
+    describe: Annotated[Path | None, typer.Option(help="YAML file in Felis format: descriptions, units, UCDs.")] = None,
+    from_tap_schema: Annotated[
+        str | None,
+        typer.Option(metavar="SCHEMA", help="Schema with the TAP_SCHEMA of another service, for descriptions."),
+    ] = None,
+    columns: Annotated[str | None, typer.Option(metavar="a,b", help="Publish these columns only.")] = None,
+    hide: Annotated[str | None, typer.Option(metavar="c,d", help="Do not publish these columns.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Publish anew what is registered already.")] = False,
+    no_index: Annotated[bool, typer.Option("--no-index", help="Make no index for searches by position.")] = False,
+) -> None:
+    """Publish a table or view that PostgreSQL already has, without rewriting it.
+
+    Views, materialised views, partitioned and foreign tables too. The owner of a table has an index made
+    for searches by position, while others read and write; anyone else is told the SQL for it.
+    Descriptions come from comments, like "Flux in V [Jy] {phot.flux}", unless another source is named.
+
+    Example: gateway register public.stars --ra ra --dec dec --name survey.stars
+    """
+    from gateway.ingest.register import register_table
+
+    with _databases(migrated=True) as settings, _ingest_progress() as progress:
+        report = register_table(
+            table,
+            admin_url=_admin_url(settings),
+            ra=ra,
+            dec=dec,
+            name=name,
+            describe=describe,
+            from_tap_schema=from_tap_schema,
+            columns=_names(columns),
+            hide=_names(hide),
+            replace=replace,
+            index=not no_index,
+            progress=progress,
+        )
+    for note in report.notes:
+        err.print(f"[yellow]note:[/yellow] {_plain(note)}", soft_wrap=True)
+    for statement in report.statements:
+        out.print(statement, soft_wrap=True, highlight=False, markup=False)
+    rows = "" if report.rows is None else f", {report.rows:,} rows"
+    index = f"; searches by position use the index {report.index}" if report.index else ""
+    err.print(
+        f"Published {_plain(report.table)} ({report.what}{rows}, {report.columns} columns){index} ({report.seconds:.1f} s).",
+        soft_wrap=True,
+        highlight=False,
     )
+    err.print(f'Try it: gateway query "SELECT TOP 5 * FROM {_plain(report.table)}"', soft_wrap=True, highlight=False)
+
+
+def _names(text: str | None) -> list[str]:
+    """Names of columns in a list with commas; a name with a comma stands in double quotes."""
+    import csv
+
+    if text is None:
+        return []
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) if name.strip()]
 
 
 @drop_app.command("table")
 def drop_table(name: Annotated[str, typer.Argument(help="Published name: schema.table.")]) -> None:
-    """Unpublish a table and remove its rows."""
+    """Unpublish a table. Rows that came from files go; a table that was only registered stays."""
+    from gateway.ingest.register import unregister_table
     from gateway.ingest.tables import drop_table as drop
 
     with _databases(migrated=True) as settings:
-        drop(name, _admin_url(settings))
-    err.print(f"Dropped {name}.")
+        said = unregister_table(name, _admin_url(settings))
+        if said is None:
+            drop(name, _admin_url(settings))
+            err.print(f"Dropped {name}.")
+            return
+    err.print(f"Unpublished {_plain(name)}: {_plain('; '.join(said))}.", soft_wrap=True, highlight=False)
 
 
 @drop_app.command("collection")
@@ -365,31 +436,36 @@ def _base_url(settings: Settings) -> str:
 
 @app.command("adql")
 def check_adql(
-    file: Annotated[str, typer.Argument(help='File with one query, or "-" for standard input.')] = "-",
+    file: Annotated[
+        str, typer.Argument(help='The query, a file with it (with --json-lines: with many), or "-" for standard input.')
+    ] = "-",
     no_resolve: Annotated[bool, typer.Option("--no-resolve", help="Translate without looking up tables.")] = False,
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help='One {"adql": ...} a line in, one {"ok": ...} a line out.')
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what goes beyond ADQL 2.1.")] = False,
 ) -> None:
-    """Check a query and print its SQL (exit 0), or its fault as line:column: message (exit 1)."""
+    """Check a query and print its SQL (exit 0), or its fault as line:column: message (exit 1).
+
+    With --json-lines the exit code is 0 whatever the queries are: each answer tells.
+    """
     from gateway.console import translator
 
+    lines = sys.stdin if file == "-" else io.StringIO(file if _is_query(file) else _read_text(Path(file)))
     with translator(None if no_resolve else _databases(migrated=True), strict=strict) as translate:
         if json_lines:
-            _check_lines(translate)
+            _check_lines(translate, lines)
             return
-        text = sys.stdin.read() if file == "-" else _read_text(Path(file))
         try:
-            print(translate(text))  # noqa: T201 - the SQL is the command's output
+            print(translate(lines.read().removeprefix("\ufeff")))  # noqa: T201 - the SQL is the command's output
         except QueryError as e:
             place = f"{e.line}:{e.column}: " if e.line is not None else ""
             print(f"{place}{e.reason}", file=sys.stderr)  # noqa: T201 - the form is fixed, for editors
             raise typer.Exit(EXIT_FAULT) from e
 
 
-def _check_lines(translate: Callable[[str], str]) -> None:
-    for line in sys.stdin:
+def _check_lines(translate: Callable[[str], str], lines: Iterable[str]) -> None:
+    for line in lines:
         if line.strip():
             print(json.dumps(_check_line(translate, line)), flush=True)  # noqa: T201 - the command's output
 
@@ -400,15 +476,20 @@ def _check_line(translate: Callable[[str], str], line: str) -> dict[str, object]
         return {"ok": True, "sql": translate(text), "error": None}
     except QueryError as e:
         return {"ok": False, "sql": None, "error": {"message": e.reason, "line": e.line, "column": e.column}}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last: JSON that is nested without end
         message = 'this line is not a JSON object with a text under "adql"'
         return {"ok": False, "sql": None, "error": {"message": message, "line": None, "column": None}}
+
+
+def _is_query(text: str) -> bool:
+    """Whether an argument is a query and not the name of a file: no file is called so."""
+    return re.match(r"\s*(\(\s*)*(SELECT|WITH)\s", text, re.IGNORECASE) is not None
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+    except (OSError, ValueError) as e:
         raise ParameterError("FILE", str(path), f"cannot be read: {e}") from e
 
 
@@ -421,6 +502,7 @@ def status() -> None:
     settings = load_settings()
     table = RichTable(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
+    table.add_column(overflow="fold")
     for name, value in (
         ("gateway", __version__),
         ("home", str(settings.home_path)),
@@ -428,9 +510,42 @@ def status() -> None:
     ):
         table.add_row(name, _plain(value))
     with _databases(migrated=True) as resolved:
-        for name, value in (*asyncio.run(collect_status(resolved)), *_collections(resolved)):
+        for name, value in (
+            *asyncio.run(collect_status(resolved)),
+            *_registered(resolved),
+            *_collections(resolved),
+        ):
             table.add_row(name, _plain(value))
-    out.print(table)
+    _print_table(table)
+
+
+def _print_table(table: RichTable) -> None:
+    """Fold a table to a terminal; a file or another program gets each row as one line."""
+    console = out if out.is_terminal else Console(width=10_000)
+    console.print(table)
+
+
+def _registered(settings: Settings) -> list[tuple[str, str]]:
+    """Lines of ``gateway status`` about tables that are published where they were."""
+    from gateway.ingest.register import list_registered
+
+    found = list_registered(_admin_url(settings))
+    faulty = [item for item in found if item.faults]
+    if not found:
+        return []
+    rows = sum(item.rows or 0 for item in found)
+    return [
+        (
+            "  registered",
+            f"{len(found)} of them with {rows:,} rows, {sum(item.is_indexed for item in found)} indexed by position",
+        ),
+        *((f"  {item.name}", _change(item)) for item in faulty),
+    ]
+
+
+def _change(item: Registered) -> str:
+    cure = f"gateway register {item.physical} --name {item.name} --replace"
+    return f"has changed: {', '.join(item.faults)}; {cure} (with its other options) publishes it as it is now"
 
 
 def _collections(settings: Settings) -> list[tuple[str, str]]:
@@ -461,7 +576,7 @@ def show_settings() -> None:
             "(unset)" if value is None else _plain(str(value)) + ("" if is_default else " *"),
             _plain(field.description or ""),
         )
-    out.print(table)
+    _print_table(table)
     out.print("* differs from the default. Secrets are shown as stars.")
 
 
@@ -527,7 +642,11 @@ def _ingest_progress() -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             bar.update(
-                task, description=progress.phase, completed=progress.done, total=progress.total, rows=progress.rows
+                task,
+                description=progress.phase,
+                completed=progress.done,
+                total=progress.total or None,
+                rows=progress.rows,
             )
 
         yield show

@@ -4,6 +4,7 @@
 command in ``GATEWAY_TEST_DATABASE_SERVER``, and is removed afterwards. Works as root too.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -16,6 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import asyncpg
 
 from gateway.embedded.identity import choose_identity, entering, own
 
@@ -30,8 +33,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def stock_server(programs: Path) -> Iterator[str]:
-    """URL of a superuser's database on a new server."""
+def stock_server(programs: Path, **settings: str) -> Iterator[str]:
+    """URL of a superuser's database on a new server, with settings of its own."""
     home = Path(tempfile.mkdtemp(prefix="gw-stock-", dir="/tmp"))
     data, port = home / "data", free_port()
     try:
@@ -42,14 +45,16 @@ def stock_server(programs: Path) -> Iterator[str]:
             [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd="/", preexec_fn=identity.enter, env={"LC_ALL": "C"},
         )  # fmt: skip
-        options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in (SETTINGS | settings).items() for word in ("-c", f"{name}={value}")]
         server = subprocess.Popen(
             [programs / "postgres", "-D", data, "-p", str(port), "-k", home, *options],
             stderr=subprocess.DEVNULL, cwd="/", preexec_fn=entering(identity, signal.SIGINT), env={"LC_ALL": "C"},
         )  # fmt: skip
         try:
+            url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
             wait_until_open(port)
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            asyncio.run(wait_until_started(url))
+            yield url
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
@@ -65,6 +70,18 @@ def wait_until_open(port: int, patience_s: float = 30) -> None:
             return
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port} after {patience_s} s")
+
+
+async def wait_until_started(url: str, patience_s: float = 30) -> None:
+    """Wait until a server that listens lets one in."""
+    async with asyncio.timeout(patience_s):
+        while True:
+            try:
+                await (await asyncpg.connect(url)).close()
+            except asyncpg.CannotConnectNowError:
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 def main() -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import asyncpg
 import structlog
 
+from gateway.db.extension_indexes import Positions, find_extension_indexes
 from gateway.db.faults import UNAVAILABLE, is_unreachable
 from gateway.db.roles import QUERY_ROLE
 from gateway.db.schema import standard
@@ -20,6 +21,7 @@ from gateway.errors import BackendUnavailableError
 from gateway.vo.tableset import (
     Column,
     Datatype,
+    ExtensionIndex,
     Field,
     ForeignKey,
     Schema,
@@ -116,7 +118,34 @@ async def read_tableset(connection: asyncpg.Connection) -> Tableset:
             "SELECT k.*, array_agg(ARRAY[c.from_column, c.target_column] ORDER BY c.from_column) AS pairs"
             " FROM tap_schema.keys k JOIN tap_schema.key_columns c USING (key_id) GROUP BY k.key_id ORDER BY k.key_id"
         )
-    return _tableset(str(version), schemas, tables, columns, keys)
+        extensions = await _extension_indexes(connection, tables)
+    return _tableset(str(version), schemas, tables, columns, keys, extensions)
+
+
+async def _extension_indexes(
+    connection: asyncpg.Connection, tables: Iterable[asyncpg.Record]
+) -> dict[str, ExtensionIndex]:
+    """Find the indexes of extensions that queries may use, by the names of tables that have no index of ours."""
+    bare = [
+        row
+        for row in tables
+        if row["sky_ra"] is not None
+        and row["sky_dec"] is not None
+        and row["sky_healpix"] is None
+        and row["sky_region"] is None
+        and not row["sky_has_zones"]
+    ]
+    if not bare:
+        return {}
+    found = await find_extension_indexes(
+        connection,
+        [Positions(row["physical_schema"], row["physical_name"], row["sky_ra"], row["sky_dec"]) for row in bare],
+    )
+    return {
+        row["table_name"]: one.index
+        for row, one in zip(bare, found, strict=True)
+        if one is not None and one.is_callable and one.is_readable
+    }
 
 
 def _tableset(
@@ -125,6 +154,7 @@ def _tableset(
     tables: Iterable[asyncpg.Record],
     columns: Iterable[asyncpg.Record],
     keys: Iterable[asyncpg.Record],
+    extensions: Mapping[str, ExtensionIndex],
 ) -> Tableset:
     columns_of: dict[str, list[Column]] = defaultdict(list)
     for row in columns:
@@ -135,7 +165,7 @@ def _tableset(
     tables_of: dict[str, list[Table]] = defaultdict(list)
     for row in tables:
         name = row["table_name"]
-        tables_of[row["schema_name"]].append(_table(row, columns_of[name], keys_of[name]))
+        tables_of[row["schema_name"]].append(_table(row, columns_of[name], keys_of[name], extensions.get(name)))
     return Tableset(tuple(_schema(row, tables_of[row["schema_name"]]) for row in schemas), version)
 
 
@@ -150,7 +180,9 @@ def _schema(row: asyncpg.Record, tables: Sequence[Table]) -> Schema:
     )
 
 
-def _table(row: asyncpg.Record, columns: Sequence[Column], keys: Sequence[ForeignKey]) -> Table:
+def _table(
+    row: asyncpg.Record, columns: Sequence[Column], keys: Sequence[ForeignKey], extension: ExtensionIndex | None
+) -> Table:
     schema = row["schema_name"]
     return Table(
         schema=unquoted(schema),
@@ -163,17 +195,23 @@ def _table(row: asyncpg.Record, columns: Sequence[Column], keys: Sequence[Foreig
         utype=row["utype"],
         title=row["title"],
         nrows=row["nrows"],
-        sky=_sky(row),
+        sky=_sky(row, extension),
         keys=tuple(keys),
         index=row["table_index"],
     )
 
 
-def _sky(row: asyncpg.Record) -> SkyIndex | None:
+def _sky(row: asyncpg.Record, extension: ExtensionIndex | None) -> SkyIndex | None:
     if row["sky_ra"] is None or row["sky_dec"] is None:
         return None
     return SkyIndex(
-        row["sky_ra"], row["sky_dec"], row["sky_healpix"], row["sky_has_zones"], row["sky_region"], row["sky_cells"]
+        row["sky_ra"],
+        row["sky_dec"],
+        row["sky_healpix"],
+        row["sky_has_zones"],
+        row["sky_region"],
+        row["sky_cells"],
+        extension,
     )
 
 
@@ -209,7 +247,7 @@ def _key(row: asyncpg.Record) -> ForeignKey:
 # -- writing ----------------------------------------------------------------------------------------------------
 
 
-def publish_statements(schema: Schema, table: Table, *, replace: bool) -> list[str]:
+def publish_statements(schema: Schema, table: Table, *, replace: bool, grants: bool = True) -> list[str]:
     """Give the SQL that publishes a table that exists, to run in one transaction as its owner.
 
     Parameters
@@ -221,6 +259,8 @@ def publish_statements(schema: Schema, table: Table, *, replace: bool) -> list[s
         Table with all its published columns and foreign keys.
     replace
         Whether a published table of that name gives way; else the statements fail on it (unique_violation).
+    grants
+        Whether the query role is allowed to read the table; else whoever may has to run `grant_statements`.
 
     Returns
     -------
@@ -231,6 +271,7 @@ def publish_statements(schema: Schema, table: Table, *, replace: bool) -> list[s
         _BUMP,
         _schema_statement(schema),
         *_table_statements(table, replace=replace),
+        *(grant_statements(table) if grants else ()),
         *_key_statements(table),
         *_closing_statements(),
     ]
@@ -241,7 +282,11 @@ def publish_schema_statements(schema: Schema) -> list[str]:
     return [
         _BUMP,
         _schema_statement(schema),
-        *(statement for table in schema.tables for statement in _table_statements(table, replace=True)),
+        *(
+            statement
+            for table in schema.tables
+            for statement in (*_table_statements(table, replace=True), *grant_statements(table))
+        ),
         *(statement for table in schema.tables for statement in _key_statements(table)),
         *_closing_statements(),
     ]
@@ -272,6 +317,9 @@ def unpublish_statements(qualified_name: str) -> list[str]:
             IF physical IS NOT NULL THEN
                 EXECUTE format('REVOKE ALL ON %s FROM {QUERY_ROLE}', physical);
             END IF;
+        EXCEPTION
+            -- A registered table of somebody else, who granted the right and may take it back.
+            WHEN insufficient_privilege THEN NULL;
         END $$
         """,
         f"DELETE FROM tap_schema.tables WHERE table_name = {name}",
@@ -336,7 +384,6 @@ def _table_statements(table: Table, *, replace: bool) -> Iterator[str]:
         " unit, ucd, indexed, principal, std, column_index, physical_name, sql_type) VALUES "
         + ", ".join(f"({name}, {_column_values(column, place)})" for place, column in enumerate(table.columns, start=1))
     )
-    yield from _grant_statements(table)
 
 
 def _column_values(column: Column, place: int) -> str:
@@ -384,7 +431,14 @@ def _key_statements(table: Table) -> Iterator[str]:
             )
 
 
-def _grant_statements(table: Table) -> Iterator[str]:
+def grant_statements(table: Table, also: Iterable[str] = ()) -> Iterator[str]:
+    """Give the SQL that lets the query role read what is published of a table, and nothing else of it.
+
+    Parameters
+    ----------
+    also
+        Physical columns that are published under another name of the table.
+    """
     relation = qualified(table.physical_schema, table.physical_name)
     yield f"GRANT USAGE ON SCHEMA {identifier(table.physical_schema)} TO {QUERY_ROLE}"
     if table.physical_schema == standard.NAME:
@@ -392,10 +446,14 @@ def _grant_statements(table: Table) -> Iterator[str]:
         yield f"GRANT SELECT ON {relation} TO {QUERY_ROLE}"
         return
     readable = dict.fromkeys(column.physical for column in table.columns)
+    readable |= dict.fromkeys(also)
     if table.sky is not None:
         readable |= dict.fromkeys(
             name for name in (table.sky.ra, table.sky.dec, table.sky.healpix, table.sky.cells) if name
         )
+        if table.sky.extension is not None:
+            yield f"GRANT USAGE ON SCHEMA {identifier(table.sky.extension.schema)} TO {QUERY_ROLE}"
+            readable |= dict.fromkeys([table.sky.extension.point] if table.sky.extension.point else [])
     yield f"REVOKE ALL ON {relation} FROM {QUERY_ROLE}"
     yield f"GRANT SELECT ({', '.join(map(identifier, readable))}) ON {relation} TO {QUERY_ROLE}"
 

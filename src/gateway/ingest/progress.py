@@ -10,6 +10,8 @@ from enum import StrEnum
 class Phase(StrEnum):
     """Part of an ingest, in this order."""
 
+    CHECKING = "checking"
+    """A table that PostgreSQL has already is looked at; not counted."""
     READING = "reading"
     """Files are read, positions indexed and rows sorted; counted in bytes of the files."""
     LOADING = "loading"

@@ -29,7 +29,7 @@ from gateway.ingest.plan import Plan, make_plan
 from gateway.ingest.progress import Phase, Progress, ProgressSink, ignore
 from gateway.ingest.readers import open_table
 from gateway.ingest.sorting import Sorter
-from gateway.vo.tableset import Schema, adql_identifier
+from gateway.vo.tableset import Datatype, Schema, adql_identifier
 
 MEMORY_BUDGET = 256 << 20
 """Bytes of rows held in memory; what is more is sorted on disk."""
@@ -394,7 +394,7 @@ def _indexes(plan: Plan) -> Iterator[Index]:
     """Indexes of a table: sky, identifier, and what its description asks for; none twice."""
     physical = dict(zip((item.name for item in plan.fields), plan.columns, strict=True))
     if plan.positions:
-        ra, dec = (quote(plan.columns[place]) for place in (plan.positions.ra, plan.positions.dec))
+        ra, dec = (_as_double(plan, place) for place in (plan.positions.ra, plan.positions.dec))
         yield Index((quote(HEALPIX),), None)
         # Row-by-row matches by position look in zones of declination.
         yield Index((f"sky.zone({dec})", ra), None)
@@ -414,3 +414,10 @@ def _indexes(plan: Plan) -> Iterator[Index]:
         if columns and len(columns) == len(names) and columns not in seen:
             seen.add(columns)
             yield Index(tuple(map(quote, columns)), columns[0], is_unique, ", ".join(names))
+
+
+def _as_double(plan: Plan, place: int) -> str:
+    """Column as translated queries write it where they need doubles: an index serves only the very same expression."""
+    name = quote(plan.columns[place])
+    is_double = plan.fields[place].type.datatype is Datatype.DOUBLE
+    return name if is_double else f"(CAST({name} AS double precision))"
