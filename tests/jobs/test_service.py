@@ -30,6 +30,7 @@ from gateway.services.access import Caller
 from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag, UploadedPart
 from tests.jobs.conftest import ALICE, ANONYMOUS, BOB, add, claim_one, until
+from tests.support.timed import timed
 
 
 def bag(*items: tuple[str, str]) -> ParamBag:
@@ -221,6 +222,7 @@ async def test_check_that_cannot_be_made_leaves_the_job_pending(
     assert (await service.get("test", job.job_id, ALICE)).phase is Phase.PENDING
 
 
+@timed
 async def test_run_waits_a_quarter_second_for_the_job_to_start(service: JobService, store: JobStore) -> None:
     job = await add(service, run=False)
     run = asyncio.create_task(service.run("test", job.job_id, ALICE))
@@ -324,6 +326,7 @@ async def test_nearly_full_result_store_takes_no_new_jobs(make_service: Callable
         await add(make_service(results_reserve_bytes=2**60))
 
 
+@timed
 async def test_dead_redis_costs_a_run_a_fifth_of_a_second(
     make_service: Callable[..., JobService], tmp_path: Path
 ) -> None:  # F12
@@ -336,6 +339,7 @@ async def test_dead_redis_costs_a_run_a_fifth_of_a_second(
 # -- waiting -----------------------------------------------------------------------------------------------
 
 
+@timed
 async def test_wait_returns_when_the_phase_changes(service: JobService) -> None:  # UWS-31
     job = await add(service, run=False)
     waits = [asyncio.create_task(service.wait("test", job.job_id, ALICE, "-1")) for _ in range(20)]
@@ -346,6 +350,7 @@ async def test_wait_returns_when_the_phase_changes(service: JobService) -> None:
     assert time.monotonic() - started < 0.5
 
 
+@timed
 async def test_wait_holds_no_longer_than_asked_or_allowed(
     make_service: Callable[..., JobService],
 ) -> None:  # UWS-27, 30
@@ -357,6 +362,7 @@ async def test_wait_holds_no_longer_than_asked_or_allowed(
         assert least <= time.monotonic() - started < most
 
 
+@timed
 async def test_wait_returns_at_once_if_the_phase_is_another(service: JobService) -> None:  # UWS-29
     job = await add(service, run=False)
     started = time.monotonic()
@@ -364,6 +370,7 @@ async def test_wait_returns_at_once_if_the_phase_is_another(service: JobService)
     assert time.monotonic() - started < 0.5
 
 
+@timed
 async def test_wait_returns_at_once_in_a_final_phase(service: JobService) -> None:  # UWS-28
     job = await add(service)
     await service.abort("test", job.job_id, ALICE)

@@ -11,6 +11,7 @@ from gateway.db.roles import QUERY_ROLE
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError
 from tests.support.servers import as_user
+from tests.support.timed import timed
 
 CHAINS = (migrate.CONTROL, migrate.CATALOG)
 
@@ -64,6 +65,7 @@ async def test_processes_that_start_at_once_migrate_once(empty_database_url: str
     await connection.close()
 
 
+@timed
 async def test_a_second_upgrade_is_quick(empty_database_url: str) -> None:
     await upgrade(empty_database_url)
     started = time.perf_counter()

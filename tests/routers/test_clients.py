@@ -42,7 +42,10 @@ async def request(app: FastAPI, query: str, receive_then: Any, send: Any) -> flo
 async def assert_no_query_runs(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     deadline = time.monotonic() + 3
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'gw:sync' AND state <> 'idle'"
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'gw:sync' AND state <> 'idle' AND datname = current_database()"
+    )
     while await connection.fetchval(sql):
         assert time.monotonic() < deadline, "the query runs on"
         await asyncio.sleep(0.05)

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from lxml import etree
 
+from tests.support.timed import timed
+
 UWS = {"uws": "http://www.ivoa.net/xml/UWS/v1.0"}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -194,6 +196,7 @@ async def test_malformed_list_filter_is_told(client: httpx.AsyncClient, query: s
     assert (await client.get(f"/tap/async{query}")).status_code == 400
 
 
+@timed
 async def test_wait_holds_until_the_time_is_over(client: httpx.AsyncClient) -> None:  # UWS-27
     job = await create(client)
     started = time.monotonic()
@@ -201,6 +204,7 @@ async def test_wait_holds_until_the_time_is_over(client: httpx.AsyncClient) -> N
     assert 0.9 < time.monotonic() - started < 3
 
 
+@timed
 async def test_wait_returns_when_the_phase_changes(client: httpx.AsyncClient) -> None:  # UWS-31
     job = await create(client)
     waiting = asyncio.create_task(document(client, job, "?WAIT=30"))
@@ -212,6 +216,7 @@ async def test_wait_returns_when_the_phase_changes(client: httpx.AsyncClient) ->
     assert time.monotonic() - started < 1
 
 
+@timed
 @pytest.mark.parametrize("query", ["?WAIT=30&PHASE=QUEUED", "?WAIT=0"])
 async def test_wait_returns_at_once_when_there_is_nothing_to_wait_for(client: httpx.AsyncClient, query: str) -> None:
     job = await create(client)  # UWS-29
@@ -220,6 +225,7 @@ async def test_wait_returns_at_once_when_there_is_nothing_to_wait_for(client: ht
     assert time.monotonic() - started < 1
 
 
+@timed
 async def test_wait_on_a_final_phase_returns_at_once(client: httpx.AsyncClient) -> None:  # UWS-28
     job = await create(client)
     await client.post(f"{job}/phase", data={"PHASE": "ABORT"})
