@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from gateway.vo.adql import functions
+from gateway.vo.adql.functions import allowed
 
 LEAVES = [
     *("s.id", "s.ra", "s.mag", "s.name", "s.seen", "s.is_star", "s.spectrum", "s.price", "s.n_obs", "s.title", "s.changed", "s.flags"),
@@ -45,7 +45,7 @@ FRAMES = [
 def calls() -> list[str]:
     """A call of every function by each number of arguments that it takes."""
     made = []
-    for forms in functions.FUNCTIONS.values():
+    for forms in allowed.FUNCTIONS.values():
         for form in forms:
             name, most = form.spelling or form.name, len(form.parameters)
             made += [
@@ -56,10 +56,10 @@ def calls() -> list[str]:
 
 
 FITTING = {
-    functions.Kind.TEXT: "s.name",
-    functions.Kind.NUMBER: "s.id",
-    functions.Kind.POINT: "r.p",
-    functions.Kind.TIMESTAMP: "s.seen",
+    allowed.Kind.TEXT: "s.name",
+    allowed.Kind.NUMBER: "s.id",
+    allowed.Kind.POINT: "r.p",
+    allowed.Kind.TIMESTAMP: "s.seen",
 }
 """An argument that a parameter takes."""
 

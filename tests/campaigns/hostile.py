@@ -5,7 +5,7 @@ All of them are written for a table ``survey.stars`` with the columns id, ra, de
 
 from collections.abc import Iterator
 
-from gateway.vo.adql import functions
+from gateway.vo.adql.functions import allowed
 
 HEAD = "SELECT id FROM survey.stars"
 WHERE = f"{HEAD} WHERE id = 1"
@@ -409,7 +409,7 @@ def refused() -> Iterator[tuple[str, str]]:
             ("relation", f"{HEAD} UNION SELECT oid FROM {relation}"),
             ("relation", f"WITH x AS (SELECT * FROM {relation}) SELECT * FROM x"),
         )
-    known = {name.lower() for name in functions.names()}
+    known = {name.lower() for name in allowed.names()}
     for name in FUNCTIONS:
         yield from (("function", form.format(name)) for form in FORMS if name not in known or "{0}(" not in form)
     for kind in [*TYPES, *TWO_WORDS]:

@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 from pyvo.io.vosi import parse_capabilities
 
-from gateway.vo.adql.udf import UDFS
+from gateway.vo.adql.functions.udf import UDFS
 
 from .test_tap import ask, fault, read
 

@@ -6,7 +6,7 @@ import pytest
 from astropy.coordinates import FK5, BarycentricMeanEcliptic, FK4NoETerms, Galactic, SkyCoord, Supergalactic
 
 from gateway.vo.adql import translate
-from gateway.vo.adql.frames import FROM_ICRS, product, rotation, transposed
+from gateway.vo.adql.functions.frames import FROM_ICRS, product, rotation, transposed
 from tests.sky import judge
 from tests.vo.adql.tables import TABLES
 

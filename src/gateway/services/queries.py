@@ -27,8 +27,8 @@ from gateway.services.uploads import SCHEMA as UPLOAD_SCHEMA
 from gateway.services.uploads import ReceivedUpload, Uploads
 from gateway.vo import formats
 from gateway.vo.adql import RegionIndex, Translation, features, translate, translate_tree
-from gateway.vo.adql.extensions import EXTENSIONS
-from gateway.vo.adql.udf import DECLARED
+from gateway.vo.adql.functions.udf import DECLARED
+from gateway.vo.adql.parsing.extensions import EXTENSIONS
 from gateway.vo.capabilities import Features
 from gateway.vo.dali import UploadedPart
 from gateway.vo.descriptors import ServiceDescriptor

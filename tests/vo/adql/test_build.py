@@ -11,8 +11,8 @@ from gateway.errors import QueryError
 from gateway.sky.search import HealpixIndex
 from gateway.vo.adql import translate, translate_tree
 from gateway.vo.adql.build import any_of, column, meets, number, region, select, text
-from gateway.vo.adql.functions import RANGE
-from gateway.vo.adql.lower import constant
+from gateway.vo.adql.functions.allowed import RANGE
+from gateway.vo.adql.lowering.queries import constant
 from gateway.vo.regions import Circle, Polygon, Range
 from tests.support import datasets
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.vo.adql.extensions import EXTENSIONS
+from gateway.vo.adql.parsing.extensions import EXTENSIONS
 
 ROOT = Path(__file__).parents[3]
 TABLE = (ROOT / "docs" / "conformance" / "adql.md").read_text()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import QueryError
 from gateway.vo.adql import parse, translate
-from gateway.vo.adql.lexer import MAX_LENGTH
+from gateway.vo.adql.parsing.lexer import MAX_LENGTH
 from gateway.vo.tableset import Column, Datatype, Field, Schema, Table, Tableset, VOType
 from tests.vo.adql.tables import TABLES
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.vo.adql import translate
-from gateway.vo.adql.functions import PLAIN, STRING
+from gateway.vo.adql.functions.allowed import PLAIN, STRING
 from gateway.vo.tableset import Datatype
 from tests.vo.adql.tables import TABLES
 

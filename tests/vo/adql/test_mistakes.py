@@ -3,8 +3,9 @@
 import pytest
 
 from gateway.errors import QueryError
-from gateway.vo.adql import functions, parse, translate, translate_unresolved
-from gateway.vo.adql.words import FOREIGN_FUNCTIONS
+from gateway.vo.adql import parse, translate, translate_unresolved
+from gateway.vo.adql.functions import allowed
+from gateway.vo.adql.parsing.words import FOREIGN_FUNCTIONS
 from gateway.vo.tableset import RESERVED_WORDS
 from tests.vo.adql.archive import ARCHIVE
 
@@ -99,7 +100,7 @@ def test_a_function_of_another_dialect_is_refused_with_what_adql_has(name) -> No
 
 
 def test_no_function_of_ours_is_taken_for_one_of_another_dialect() -> None:
-    assert not {name.upper() for name in functions.names()} & set(FOREIGN_FUNCTIONS)
+    assert not {name.upper() for name in allowed.names()} & set(FOREIGN_FUNCTIONS)
 
 
 def test_a_column_may_be_called_as_a_function_of_another_dialect() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.db.faults import translated
 from gateway.errors import QueryError
 from gateway.vo.adql import features, translate
-from gateway.vo.adql.udf import UDF, UDFS
+from gateway.vo.adql.functions.udf import UDF, UDFS
 from gateway.vo.tableset import Datatype
 from tests.vo.adql.tables import TABLES
 

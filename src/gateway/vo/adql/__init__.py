@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from gateway.vo.adql.functions import features
+from gateway.vo.adql.functions.allowed import features
 from gateway.vo.adql.growth import Growth
-from gateway.vo.adql.lexer import Source
-from gateway.vo.adql.lower import Lowerer, RegionIndex
-from gateway.vo.adql.outputs import canonical_types, force_types
-from gateway.vo.adql.parser import parse_tokens
+from gateway.vo.adql.lowering.queries import Lowerer, RegionIndex
+from gateway.vo.adql.parsing.lexer import Source
+from gateway.vo.adql.parsing.parser import parse_tokens
 from gateway.vo.adql.postgres import print_sql
-from gateway.vo.adql.problems import Problems
-from gateway.vo.adql.resolve import Resolver
-from gateway.vo.adql.unresolved import check_functions
+from gateway.vo.adql.resolving.outputs import canonical_types, force_types
+from gateway.vo.adql.resolving.problems import Problems
+from gateway.vo.adql.resolving.queries import Resolver
+from gateway.vo.adql.resolving.unresolved import check_functions
 from gateway.vo.tableset import Field, Table, Tableset
 
 __all__ = ["RegionIndex", "Translation", "features", "parse", "translate", "translate_tree", "translate_unresolved"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from sqlglot import exp
 
-from gateway.vo.adql.functions import RANGE
-from gateway.vo.adql.terms import balanced
+from gateway.vo.adql.functions.allowed import RANGE
+from gateway.vo.adql.parsing.terms import balanced
 from gateway.vo.regions import Circle, Polygon, Range, Region
 
 

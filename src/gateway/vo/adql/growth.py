@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from sqlglot import exp
 
-from gateway.vo.adql.lexer import Source as Text
+from gateway.vo.adql.parsing.lexer import Source as Text
 from gateway.vo.adql.tree import place_of
 
 MAX_COPIES = 50_000

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
+from gateway.vo.adql.functions.udf import AGGREGATES
 from gateway.vo.adql.nodes import in_quotes
-from gateway.vo.adql.udf import AGGREGATES
 
 MAX_NAME = 63
 """Longest name in PostgreSQL, bytes; longer ones would be cut and could meet."""

@@ -234,3 +234,25 @@ def settled(value: Typed) -> Typed:
 def comparable(left: Typed, right: Typed) -> bool:
     """Whether PostgreSQL has an order for both together."""
     return left.kind is right.kind or Kind.NULL in (left.kind, right.kind)
+
+
+NATIVE = frozenset(
+    {
+        *DATA_TYPES,
+        "character varying",
+        "character",
+        "timestamp with time zone",
+        *(f"{element}[]" for element in ("smallint", "integer", "bigint", "real", "double precision", "boolean")),
+    }
+)
+"""Types of PostgreSQL, without length, with which ADQL's operators and functions work as they are."""
+
+
+def stored_sql(sql_type: str, type_: VOType) -> tuple[str, bool]:
+    """Type of a column's values in a query, and whether it is another than the one they are stored in.
+
+    A table that is only registered may have any type (uuid, json, enum, a domain): its values are those of the
+    nearest type that VOTable has.
+    """
+    base = base_sql(sql_type)
+    return (base, False) if base in NATIVE else (canonical_sql(type_), True)
