@@ -15,6 +15,7 @@ from tests.ingest.register.conftest import FEW
 from tests.ingest.register.site import Site
 from tests.ingest.register.test_index import Blocker
 from tests.support.commands import Run, command_line
+from tests.support.signals import ctrl_c_heard
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "register.md").read_text()
 
@@ -94,7 +95,8 @@ def test_an_interruption_ends_at_once_and_the_same_command_goes_on(site: Site, g
     site.run("CREATE TABLE public.stars AS SELECT 1 AS id, 1.0::float8 AS ra, 1.0::float8 AS dec")
     blocker = Blocker(database_url)
     command = [sys.executable, "-m", "gateway", "register", "public.stars", "--name", "survey.stars"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with ctrl_c_heard():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         building = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONC%' AND datname = current_database()"
         deadline = time.monotonic() + 30
