@@ -161,7 +161,7 @@ WRITING = [
     "TRUNCATE tap_schema.tables",
     "CREATE SCHEMA x",
     "ALTER ROLE gateway_query SUPERUSER",
-    "CREATE EXTENSION dblink",
+    "DROP EXTENSION plpgsql",
     "SELECT * FROM pg_authid",
     "SELECT * FROM gateway.job",
     "INSERT INTO tap_schema.schemas (schema_name) VALUES ('a')",
