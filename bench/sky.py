@@ -40,6 +40,7 @@ DRIVING = 100_000
 UPLOADED = 10_000
 FOOTPRINTS = ROWS // 2
 PLACES = 200
+TRANSLATIONS = 1000
 JOINS = 5
 ARCSECOND = 1 / 3600
 
@@ -221,17 +222,18 @@ def rate(name: str, milliseconds: float, floor: float, most: float | None, remar
 def translation() -> list[Result]:
     """Time from ADQL to SQL, each time for another region; sqlglot needs a dialect that has TOP."""
 
-    def once(work: Callable[[int], object]) -> float:
-        times = []
-        for place in range(300):
+    works: tuple[Callable[[str], object], ...] = (
+        sql,
+        lambda query: sqlglot.parse_one(query, read="redshift").sql("postgres"),
+    )
+    times: tuple[list[float], list[float]] = ([], [])
+    for place in range(TRANSLATIONS):
+        query = QUERY.replace("56.75", f"{56 + place / 1000:.3f}")
+        for work, took in zip(works, times, strict=True):  # by turns: both see the same moods of the machine
             start = time.perf_counter()
-            work(place)
-            times.append(time.perf_counter() - start)
-        return 1000 * statistics.median(times)
-
-    queries = [QUERY.replace("56.75", f"{56 + place / 100:.2f}") for place in range(300)]
-    value = once(lambda place: sql(queries[place]))
-    floor = once(lambda place: sqlglot.parse_one(queries[place], read="redshift").sql("postgres"))
+            work(query)
+            took.append(time.perf_counter() - start)
+    value, floor = (1000 * statistics.median(took) for took in times)
     name = f"ADQL of {len(QUERY)} characters to SQL"
     return [rate(name, value, floor, 1.5, "sqlglot parses and prints the same text, nothing resolved")]
 

@@ -13,6 +13,9 @@ from gateway.vo.adql.parsing.hints import MISPLACED, hint_for
 from gateway.vo.adql.parsing.lexer import MAX_DEPTH, Kind, Source, Token, tokenize
 from gateway.vo.adql.parsing.words import CLAUSE_WORDS, HINTS, QUERY_GOES_ON
 
+FIXED = (Kind.WORD, Kind.SYMBOL)
+"""Tokens that are spelt in one way only."""
+
 
 class Reader:
     """One pass over the tokens of one query."""
@@ -21,7 +24,7 @@ class Reader:
         self.source = source
         self.strict = strict
         self.tokens = tokenize(source)
-        self.keys = [token.text if token.kind in (Kind.WORD, Kind.SYMBOL) else None for token in self.tokens]
+        self.keys = [text if kind in FIXED else None for kind, text, _, _ in self.tokens]
         self.place = 0
         self.depth = 0
         self.height = 0  # of the expression that was parsed last

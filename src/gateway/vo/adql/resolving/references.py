@@ -46,8 +46,9 @@ class References:
             node.replace(replacement)
             return value
         source, column = only
-        for key in ("db", "catalog"):
-            node.args.pop(key, None)
+        if len(parts) > 2:
+            for key in ("db", "catalog"):
+                node.args.pop(key, None)
         node.set("this", quoted(column.physical))
         node.set("table", quoted(source.alias))
         meta = node.meta
