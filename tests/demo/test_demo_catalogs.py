@@ -9,19 +9,19 @@ import pytest
 from gateway.demo.catalogs import demo_tables, ensure_demo, gaia_stars, hipparcos_stars
 from gateway.ingest.describe import read_description
 from gateway.ingest.progress import Progress
-from tests.support.catalogs import Catalog, assert_same, given
+from tests.support.catalogs import Catalog, assert_same, real_catalog
 
 
 def test_gaia_stars_are_those_of_the_catalog() -> None:
     stars = gaia_stars()
     assert stars.num_rows == 482_176
-    assert_same(stars, pq.read_table(given("gaia_dr3_bright.parquet")))
+    assert_same(stars, pq.read_table(real_catalog("gaia_dr3_bright.parquet")))
 
 
 def test_hipparcos_stars_are_those_of_the_catalog() -> None:
     stars = hipparcos_stars()
     assert stars.num_rows == 117_955
-    assert_same(stars, pq.read_table(given("hipparcos2.parquet")))
+    assert_same(stars, pq.read_table(real_catalog("hipparcos2.parquet")))
 
 
 @pytest.mark.parametrize("table", demo_tables(), ids=lambda table: table.name)

@@ -17,7 +17,9 @@ from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError, IngestError, NotFoundError
 from gateway.ingest.progress import Phase, Progress
 from gateway.ingest.tables import drop_table, ingest_table
-from gateway.vo.tableset import Column, Datatype, ForeignKey, VOType
+from gateway.sky.search import HealpixIndex
+from gateway.vo.adql import translate
+from gateway.vo.tableset import Column, Datatype, ForeignKey, Schema, Tableset, VOType
 from tests.support.catalogs import Catalog, assert_same
 
 Write = Callable[..., Path]
@@ -268,6 +270,23 @@ def test_right_ascensions_beyond_the_circle_are_kept_and_counted(
     report = catalog.publish(parquet(ra=[-1.0, 400.0, 5.0], dec=[0.0, 0.0, 0.0]))
     assert sorted(catalog.column("ra")) == [-1.0, 5.0, 400.0]
     assert any(warning.startswith("2 rows have a right ascension outside") for warning in report.warnings)
+
+
+def test_right_ascensions_beyond_the_circle_are_found_and_joined(
+    catalog: Catalog, parquet: Callable[..., Path]
+) -> None:
+    report = catalog.publish(parquet(id=[1, 2, 3], ra=[-1.0, 400.0, 5.0], dec=[0.0, 0.0, 0.0]))
+    table = catalog.table()
+    assert table is not None
+    tables = Tableset((Schema("survey", (table,)),))
+
+    def ids(adql: str) -> list[int]:
+        return sorted(number for (number,) in catalog.fetch(translate(adql, tables, index=HealpixIndex()).sql))
+
+    for place, wanted in ((359, 1), (40, 2), (5, 3)):
+        assert ids(f"SELECT id FROM {report.table} WHERE DISTANCE(ra, dec, {place}, 0) < 0.1") == [wanted]
+    join = f"SELECT a.id FROM {report.table} AS a JOIN {report.table} AS b ON DISTANCE(a.ra, a.dec, b.ra + 360, b.dec) < 0.1"
+    assert ids(join) == [1, 2, 3]
 
 
 def test_a_unit_that_contradicts_the_file_is_refused(catalog: Catalog, tmp_path: Path, write: Write) -> None:

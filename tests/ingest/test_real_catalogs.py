@@ -11,11 +11,11 @@ import pytest
 from astropy.io import fits
 
 from gateway.vo.tableset import Datatype, VOType
-from tests.support.catalogs import Catalog, assert_same, given
+from tests.support.catalogs import Catalog, assert_same, real_catalog
 
 
 def test_gaia_equals_its_file(catalog: Catalog) -> None:
-    path = given("gaia_dr3_bright.parquet")
+    path = real_catalog("gaia_dr3_bright.parquet")
     report = catalog.publish(path)
     expected = pq.read_table(path).sort_by("source_id")
     found = catalog.rows()
@@ -30,7 +30,7 @@ def test_gaia_equals_its_file(catalog: Catalog) -> None:
 
 
 def test_gaia_is_loaded_in_the_order_of_the_sky(catalog: Catalog) -> None:
-    catalog.publish(given("gaia_dr3_bright.parquet"))
+    catalog.publish(real_catalog("gaia_dr3_bright.parquet"))
     steps = catalog.fetch(
         "SELECT count(*) FILTER (WHERE gw_hpx29 < before) FROM"
         " (SELECT gw_hpx29, lag(gw_hpx29) OVER (ORDER BY ctid) AS before FROM survey.stars) s"
@@ -39,7 +39,7 @@ def test_gaia_is_loaded_in_the_order_of_the_sky(catalog: Catalog) -> None:
 
 
 def test_hipparcos_equals_its_file(catalog: Catalog) -> None:
-    path = given("hipparcos2.parquet")
+    path = real_catalog("hipparcos2.parquet")
     catalog.publish(path)
     found = catalog.rows()
     assert_same(found, pq.read_table(path).sort_by("hip"))
@@ -47,7 +47,7 @@ def test_hipparcos_equals_its_file(catalog: Catalog) -> None:
 
 
 def test_openngc_equals_its_file(catalog: Catalog) -> None:
-    path = given("openngc.parquet")
+    path = real_catalog("openngc.parquet")
     report = catalog.publish(path)
     expected = pq.read_table(path)
     expected = expected.cast(
@@ -67,7 +67,7 @@ def test_openngc_equals_its_file(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("convert", [False, True])
 def test_lsst_reference_catalog_equals_its_file(catalog: Catalog, convert: bool) -> None:
-    path = given("gaia_dr2_refcat_189584.fits")
+    path = real_catalog("gaia_dr2_refcat_189584.fits")
     report = catalog.publish(path, convert_radians=convert)
     table = catalog.table()
     assert table is not None
@@ -126,7 +126,7 @@ def plain(text: str, datatype: Datatype) -> object:
     ("name", "rows", "columns"), [("sdss_dr9_field.vot", 12_405, 8), ("eso_obscore_1000.vot", 1_000, 53)]
 )
 def test_votables_equal_their_files(catalog: Catalog, name: str, rows: int, columns: int) -> None:
-    path = given(name)
+    path = real_catalog(name)
     catalog.publish(path)
     table = catalog.table()
     assert table is not None
@@ -140,7 +140,7 @@ def test_votables_equal_their_files(catalog: Catalog, name: str, rows: int, colu
 
 
 def test_eso_keeps_regions_urls_and_blanks(catalog: Catalog) -> None:
-    report = catalog.publish(given("eso_obscore_1000.vot"))
+    report = catalog.publish(real_catalog("eso_obscore_1000.vot"))
     table = catalog.table()
     assert table is not None
     assert table.sky is not None
@@ -155,7 +155,7 @@ def test_eso_keeps_regions_urls_and_blanks(catalog: Catalog) -> None:
 
 
 def test_sdss_keeps_its_unsigned_byte_and_old_ucds(catalog: Catalog) -> None:
-    catalog.publish(given("sdss_dr9_field.vot"))
+    catalog.publish(real_catalog("sdss_dr9_field.vot"))
     table = catalog.table()
     assert table is not None
     columns = {column.name: column for column in table.columns}

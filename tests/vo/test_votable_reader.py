@@ -8,7 +8,6 @@ import struct
 import time
 import tracemalloc
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +21,8 @@ from gateway.vo.formats.base import Broken, Info, Overflow
 from gateway.vo.tableset import Datatype, VOType
 from gateway.vo.votable import error_document
 from gateway.vo.votable.reader import ReaderLimits, VOTableReader
+from tests.support.catalogs import real_catalog
 from tests.support.every_type import FIELDS, VALUES, batch, every_type, field, header, write
-
-CATALOGS = Path(__file__).parents[3] / "shared" / "data" / "catalogs"
 
 
 def read(document: bytes | str, limits: ReaderLimits | None = None) -> tuple[VOTableReader, pa.Table]:
@@ -130,9 +128,7 @@ def test_what_astropy_writes_is_read(kind):
 
 @pytest.mark.parametrize("name", ["eso_obscore_1000.vot", "sdss_dr9_field.vot"])
 def test_real_files_are_read_as_astropy_reads_them(name):
-    path = CATALOGS / name
-    if not path.exists():
-        pytest.skip(f"{name} is not on this machine")
+    path = real_catalog(name)
     from astropy.io.votable import parse
 
     with warnings.catch_warnings():

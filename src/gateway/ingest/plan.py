@@ -150,8 +150,8 @@ class Plan:
     def _sky_index(self) -> SkyIndex | None:
         if self.positions is None:
             return None
-        names = self.columns
-        return SkyIndex(names[self.positions.ra], names[self.positions.dec], healpix=HEALPIX, has_zones=True)
+        ra, dec = (self.columns[place] for place in (self.positions.ra, self.positions.dec))
+        return SkyIndex(ra, dec, healpix=HEALPIX, has_zones=not self.counts.beyond)
 
     def _final_type(self, number: int) -> VOType:
         """Type with what only the values tell: their alphabet, and whether a promised length was kept."""

@@ -67,8 +67,8 @@ class PositionCounts:
             )
         if self.beyond:
             said.append(
-                f"{self.beyond} rows have a right ascension outside [0, 360]; the values are kept, "
-                "but some searches by position will miss them"
+                f"{self.beyond} rows have a right ascension outside [0, 360]; the values are kept and searches find them, "
+                "but joins by position have no index and read the whole table"
             )
         return said
 

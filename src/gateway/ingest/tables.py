@@ -396,8 +396,9 @@ def _indexes(plan: Plan) -> Iterator[Index]:
     if plan.positions:
         ra, dec = (_as_double(plan, place) for place in (plan.positions.ra, plan.positions.dec))
         yield Index((quote(HEALPIX),), None)
-        # Row-by-row matches by position look in zones of declination.
-        yield Index((f"sky.zone({dec})", ra), None)
+        if not plan.counts.beyond:
+            # Row-by-row matches by position look in zones of declination, for right ascensions in [0, 360].
+            yield Index((f"sky.zone({dec})", ra), None)
     wanted: list[tuple[tuple[str, ...], bool]] = []
     if plan.described:
         key = plan.described.resolve(plan.described.primary_key)
