@@ -1,6 +1,7 @@
 """Clients that leave, stall or send too much: the query ends with them, and the limits hold (reliability F5, F6)."""
 
 import asyncio
+import gzip
 import time
 from datetime import timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import urlencode
 
 import asyncpg
 import httpx
+import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
@@ -19,7 +21,7 @@ LONG = "SELECT a.* FROM survey.stars AS a, survey.stars AS b"
 """250,000 rows: more than fit into what lies between the database and a client."""
 
 
-async def request(app: FastAPI, query: str, receive_then: Any, send: Any) -> float:
+async def request(app: FastAPI, query: str, receive_then: Any, send: Any, accept_encoding: str = "identity") -> float:
     """Seconds that an answer took whose client behaves as told."""
     body = urlencode({"LANG": "ADQL", "QUERY": query, "MAXREC": "300000", "RESPONSEFORMAT": "csv"}).encode()
     first = [{"type": "http.request", "body": body, "more_body": False}]
@@ -30,7 +32,8 @@ async def request(app: FastAPI, query: str, receive_then: Any, send: Any) -> flo
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
         "path": "/tap/sync", "raw_path": b"/tap/sync", "query_string": b"", "root_path": "",
-        "headers": [(b"host", b"localhost:8080"), (b"content-type", b"application/x-www-form-urlencoded")],
+        "headers": [(b"host", b"localhost:8080"), (b"content-type", b"application/x-www-form-urlencoded"),
+                    (b"accept-encoding", accept_encoding.encode())],
         "client": ("127.0.0.1", 1), "server": ("localhost", 8080), "state": {},
     }  # fmt: skip
     started = time.monotonic()
@@ -98,3 +101,52 @@ async def test_request_larger_than_allowed_is_refused(settings: Settings, catalo
             assert "10000" in answer.text.replace(",", "")
         answer = await client.post("/tap/sync", data={"LANG": "ADQL", "QUERY": f"SELECT TOP 1 id FROM {catalog}"})
         assert answer.status_code == 200
+
+
+async def taken(app: FastAPI, accept_encoding: str, bytes_per_second: float) -> tuple[dict[bytes, bytes], bytes]:
+    """Headers and body of the long table as a client got them that takes so much."""
+    start: dict[bytes, bytes] = {}
+    pieces: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        start.update(message.get("headers", ()))
+        pieces.append(message.get("body", b""))
+        await asyncio.sleep(len(pieces[-1]) / bytes_per_second)
+
+    async def stay() -> Any:
+        await asyncio.Event().wait()
+
+    await request(app, LONG, stay, send, accept_encoding)
+    return start, b"".join(pieces)
+
+
+async def test_a_stream_is_packed_for_the_client_that_is_slow(settings: Settings, catalog: str) -> None:
+    del catalog
+    app = create_app(settings.model_copy(update={"maxrec_hard": 300_000}))
+    async with LifespanManager(app, startup_timeout=30, shutdown_timeout=30):
+        head, plain = await taken(app, "identity", 1e12)
+        assert b"content-encoding" not in head
+        assert head[b"vary"] == b"Accept-Encoding"
+        head, fast = await taken(app, "gzip, deflate", 1e12)
+        assert head[b"content-encoding"] == b"gzip"
+        assert sorted(gzip.decompress(fast).splitlines()) == sorted(plain.splitlines())
+        assert len(fast) == pytest.approx(len(plain), rel=0.001)
+        _, slow = await taken(app, "gzip, deflate", 10e6)
+        assert sorted(gzip.decompress(slow).splitlines()) == sorted(plain.splitlines())
+        assert len(slow) < 0.8 * len(plain)
+
+
+async def test_a_short_answer_comes_whole_with_its_length(client: httpx.AsyncClient, catalog: str) -> None:
+    form = {"LANG": "ADQL", "QUERY": f"SELECT * FROM {catalog}", "RESPONSEFORMAT": "csv"}
+    plain = await client.post("/tap/sync", data=form, headers={"Accept-Encoding": "identity"})
+    packed = await client.post("/tap/sync", data=form, headers={"Accept-Encoding": "gzip"})
+    assert int(plain.headers["content-length"]) == len(plain.content)
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 2
+    assert packed.content == plain.content
+
+
+async def test_parquet_is_packed_already(client: httpx.AsyncClient, catalog: str) -> None:
+    form = {"LANG": "ADQL", "QUERY": f"SELECT * FROM {catalog}", "RESPONSEFORMAT": "parquet"}
+    answer = await client.post("/tap/sync", data=form, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in answer.headers

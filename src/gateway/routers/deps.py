@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from gateway.errors import ParameterError
 from gateway.jobs.service import JobService
 from gateway.services.access import Caller
+from gateway.services.cones import ConeService
 from gateway.services.cutouts import CutoutService
 from gateway.services.datafiles import DataFileService
 from gateway.services.discovery import DiscoveryService
@@ -45,13 +46,14 @@ class Gateway:
     site: Site
     queries: QueryService
     discovery: DiscoveryService
+    cones: ConeService
     links: LinkService
     cutouts: CutoutService
     files: DataFileService
     jobs: JobService
 
 
-def gateway(request: Request) -> Gateway:
+async def gateway(request: Request) -> Gateway:
     """Give the services that the application was made with."""
     return cast("Gateway", request.app.state.gateway)
 
@@ -59,7 +61,7 @@ def gateway(request: Request) -> Gateway:
 GatewayDep = Annotated[Gateway, Depends(gateway)]
 
 
-def base_url(request: Request, gateway: GatewayDep) -> str:
+async def base_url(request: Request, gateway: GatewayDep) -> str:
     """URL under which clients see this service, without a trailing slash.
 
     It never comes from an unchecked Host header (reliability R11).
@@ -92,7 +94,7 @@ def host_name(host: str) -> str:
 BaseUrl = Annotated[str, Depends(base_url)]
 
 
-def caller(request: Request, gateway: GatewayDep, base: BaseUrl) -> Caller:
+async def caller(request: Request, gateway: GatewayDep, base: BaseUrl) -> Caller:
     """Tell who asks. Nobody has an account yet: every caller is anonymous and known by address only."""
     address = request.client.host if request.client else None
     key = "local" if gateway.site.is_local else address or "unknown"

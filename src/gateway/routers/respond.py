@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from datetime import timedelta
 
 import structlog
 from fastapi import Response
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from gateway.routers.compression import SMALL, Gzip, takes_gzip
 from gateway.services.queries import ResultTable
 from gateway.services.serialise import serialise
 from gateway.vo.formats import Format
@@ -31,6 +34,10 @@ class Stream:
     headers: Mapping[str, str]
     body: AsyncGenerator[bytes, None]
     status: int = 200
+    is_short: bool = False
+    """Whether all of the body is at hand already: it is sent whole, with its length."""
+    is_packable: bool = False
+    """Whether gzip would make it smaller; clients that ask for it get it (`gateway.routers.compression`)."""
 
 
 OpenStream = Callable[[AsyncExitStack], Awaitable[Stream]]
@@ -75,27 +82,55 @@ class StreamedResponse(Response):
         async with AsyncExitStack() as held:
             try:
                 stream = await self._open(held)
+                whole = b"".join([piece async for piece in stream.body]) if stream.is_short else None
             except Exception as e:  # noqa: BLE001 - the edge: every failure gets its document
                 self._is_sent = True
                 await self._fault(e)(scope, receive, send)
                 return
-            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in stream.headers.items()]
-            await send({"type": "http.response.start", "status": stream.status, "headers": headers})
             async with aclosing(stream.body):
-                await self._send_body(stream.body, send)
+                await self._send(stream, whole, Headers(scope=scope), send)
 
-    async def _send_body(self, body: AsyncIterator[bytes], send: Send) -> None:
+    async def _send(self, stream: Stream, whole: bytes | None, asked: Headers, send: Send) -> None:
+        headers = MutableHeaders(stream.headers)
+        gzip = Gzip() if stream.is_packable and takes_gzip(asked.get("accept-encoding", "")) else None
+        if stream.is_packable:
+            headers["Vary"] = "Accept-Encoding"
+        if gzip:
+            headers["Content-Encoding"] = "gzip"
+        start = {"type": "http.response.start", "status": stream.status, "headers": headers.raw}
+        if whole is None:
+            await send(start)
+            await self._send_body(stream.body, gzip, send)
+            return
+        data = await _packed(whole, gzip) + gzip.end() if gzip else whole
+        headers["Content-Length"] = str(len(data))
+        await send(start)
+        self._is_sent = True
+        await send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _send_body(self, body: AsyncIterator[bytes], gzip: Gzip | None, send: Send) -> None:
+        buffered = 0
         try:
             async for piece in body:
+                data = await _packed(piece, gzip) if gzip else piece
+                started = time.perf_counter()
                 async with asyncio.timeout(self._stall_s):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                if gzip and buffered:
+                    # The server takes a piece as soon as the client has taken the one before.
+                    gzip.sent(buffered, time.perf_counter() - started)
+                buffered = len(data)
         except TimeoutError:
             log.warning("Client stalled; cut off", stall_limit_s=self._stall_s)
             return  # without the last chunk: no client takes a cut body for a whole one
         except TruncatedError:
             return  # likewise
         self._is_sent = True
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({"type": "http.response.body", "body": gzip.end() if gzip else b"", "more_body": False})
+
+
+async def _packed(piece: bytes, gzip: Gzip) -> bytes:
+    return gzip.piece(piece) if len(piece) < SMALL else await asyncio.to_thread(gzip.piece, piece)
 
 
 def table_response(
@@ -116,7 +151,8 @@ def table_response(
             "Content-Disposition": f'inline; filename="result{form.extension}"',
             "X-Content-Type-Options": "nosniff",
         }
-        return Stream(headers, serialise(table, form))
+        is_short = table.ending is not None
+        return Stream(headers, serialise(table, form), is_short=is_short, is_packable=form.key != "parquet")
 
     return StreamedResponse(open_stream, fault=fault, stall_limit=stall_limit)
 
