@@ -9,10 +9,10 @@ from astropy.table import Table as AstropyTable
 from gateway.errors import QueryError, UploadError
 from gateway.services.access import ANONYMOUS
 from gateway.services.queries import QueryService
-from gateway.services.uploads import position_columns, read_upload, with_distinct_names
+from gateway.services.reading import position_columns, read_upload, with_distinct_names
 from gateway.vo.dali import UploadedPart
 from gateway.vo.tableset import Datatype
-from gateway.vo.tap import TapRequest, UploadRef
+from gateway.vo.tap import TapRequest, UploadRef, parse_uploads
 from tests.db.support import column
 from tests.services.support import read, rows, upload
 
@@ -100,6 +100,18 @@ async def test_a_check_looks_at_the_columns_of_uploads(service: QueryService, st
         await service.check(wrong, ANONYMOUS, uploads=parts)
 
 
+async def test_a_check_knows_the_columns_of_csv(service: QueryService, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("when,x\n2024-05-31T12:00:00,1\n")
+    request = TapRequest("SELECT * FROM TAP_UPLOAD.t", uploads=(UploadRef("t", "param:t"),))
+    found = await service.check(request, ANONYMOUS, uploads={"t": UploadedPart("t", tmp_path / "t.csv", 10)})
+    assert [(field.name, field.type.xtype) for field in found.fields] == [("when", "timestamp"), ("x", None)]
+
+
+async def test_a_check_leaves_urls_alone(service: QueryService) -> None:
+    request = TapRequest("SELECT * FROM TAP_UPLOAD.t", uploads=(UploadRef("t", "http://example.org/t.vot"),))
+    assert await service.check(request, ANONYMOUS) is None
+
+
 @pytest.mark.parametrize("form", ["tabledata", "binary", "binary2"])
 async def test_what_astropy_writes_comes_back(service: QueryService, tmp_path: Path, form: str) -> None:  # TAP-41
     given = AstropyTable(
@@ -130,6 +142,21 @@ async def test_a_table_without_rows_can_be_uploaded(service: QueryService, tmp_p
     from_table(AstropyTable({"ra": np.zeros(0), "x": np.zeros(0, np.int32)})).to_xml(buffer)
     path.write_bytes(buffer.getvalue())
     assert sum(found.num_rows for found in await read(await upload(service, "SELECT * FROM TAP_UPLOAD.t", t=path))) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "uris"),
+    [
+        ("a,http://h/x;v=1?p=1;q=2,3", ["http://h/x;v=1?p=1;q=2,3"]),
+        ("a,http://h/x;v=1;b,param:b", ["http://h/x;v=1", "param:b"]),
+        ("a,param:a;b,https://h/x;", ["param:a", "https://h/x"]),
+        ("a,PARAM:a ; b , HTTP://h/x", ["PARAM:a", "HTTP://h/x"]),
+    ],
+)
+def test_semicolons_of_urls_stay_in_them(value: str, uris: list[str]) -> None:
+    refs = parse_uploads((value,))
+    assert [ref.uri for ref in refs] == uris
+    assert [ref.part for ref in refs] == [None if "http" in uri.lower() else uri[6:] for uri in uris]
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
@@ -210,7 +237,7 @@ def test_positions_get_their_cell(stars: Path, tmp_path: Path) -> None:
     import pyarrow as pa
 
     target = tmp_path / "t.arrow"
-    described = read_upload(source=str(stars), target=str(target), **NO_LIMITS)
+    described = read_upload(source=str(stars), name="t", folder=str(tmp_path), target=str(target), **NO_LIMITS)
     assert tuple(described["sky"]) == (2, 3)
     cells = pa.ipc.open_stream(target.read_bytes()).read_all()["gw_hpx29"].to_pylist()
     assert cells[2] is None
@@ -225,7 +252,7 @@ def cells_of(stars: Path, target: Path, **edits: str) -> tuple[bool, list[int | 
         text = text.replace(f">{old}<", f">{new}<")
     changed = target.with_suffix(".xml")
     changed.write_text(text)
-    described = read_upload(source=str(changed), target=str(target), **NO_LIMITS)
+    described = read_upload(source=str(changed), name="t", folder=str(target.parent), target=str(target), **NO_LIMITS)
     return described["turns"], pa.ipc.open_stream(target.read_bytes()).read_all()["gw_hpx29"].to_pylist()
 
 

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic import Field as Key
+from typing_extensions import override
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import TEXT, TIMESTAMP
+from gateway.tables.columns import TEXT, TIMESTAMP
+from gateway.vo.provenance import DATASET_TERMS
 from gateway.vo.tableset import Datatype, Field, VOType
 
 DATATYPES: dict[str, VOType] = {
@@ -58,6 +60,10 @@ UNUSED = (
     "oracle:",
 )
 """Keys of the format that say nothing to a gateway, and need no note."""
+
+
+ORIGIN = "dataorigin:"
+"""Begins the keys that say whence data are; the format has none for it."""
 
 
 def _names(value: Any) -> Any:
@@ -135,6 +141,21 @@ class ColumnDescription(_Model):
         )
 
 
+class _WithOrigin(_Model):
+    """Schema or table, which says whence its data are in keys of our own, ``dataorigin:citation`` and so on."""
+
+    @property
+    def origin(self) -> dict[str, tuple[str, ...]]:
+        """Values of each term of `gateway.vo.provenance` that is given."""
+        given = {key.removeprefix(ORIGIN): value for key, value in (self.model_extra or {}).items()}
+        values = {term: given[term] for term in DATASET_TERMS if given.get(term) is not None}
+        return {term: tuple(map(str, one if isinstance(one, list) else [one])) for term, one in values.items()}
+
+    @override
+    def unknown(self) -> Iterator[str]:
+        return (key for key in super().unknown() if key.removeprefix(ORIGIN) not in DATASET_TERMS)
+
+
 class ConstraintDescription(_Model):
     """Felis constraint; only foreign keys are published."""
 
@@ -152,7 +173,7 @@ class IndexDescription(_Model):
     expressions: Names = ()
 
 
-class TableDescription(_Model):
+class TableDescription(_WithOrigin):
     """Felis table."""
 
     columns: tuple[ColumnDescription, ...]
@@ -180,7 +201,7 @@ class TableDescription(_Model):
         )
 
 
-class SchemaDescription(_Model):
+class SchemaDescription(_WithOrigin):
     """Felis schema: a description of one or more tables."""
 
     tables: tuple[TableDescription, ...]
@@ -196,6 +217,11 @@ class SchemaDescription(_Model):
             f"the description has no table {table!r}, only {', '.join(sorted(item.name for item in self.tables))}; "
             "name the table as one of them"
         )
+
+    def origin_of(self, table: TableDescription) -> tuple[tuple[str, str], ...]:
+        """Whence the data of a table are, term by term: what the table says, else what the schema says."""
+        said = self.origin | table.origin
+        return tuple((term, value) for term in DATASET_TERMS for value in said.get(term, ()))
 
     def owner(self, reference: str) -> tuple[TableDescription, str] | None:
         """Table and column that a reference means, in any table of the schema."""

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from gateway.db.loading import sql_type
 from gateway.errors import IngestError
 from gateway.ingest import positions as sky
-from gateway.ingest.columns import Place, arrow_type, check_text, convert, name_of
 from gateway.ingest.describe import SchemaDescription, TableDescription
 from gateway.ingest.names import HEALPIX, MAX_COLUMNS, physical_name, physical_names, published_names
 from gateway.ingest.prefetch import ahead
-from gateway.ingest.readers import TableFile, open_table
+from gateway.tables import TableFile, open_table
+from gateway.tables.columns import Place, arrow_type, check_lengths, check_text, convert, name_of
 from gateway.vo.tableset import Column, Datatype, Field, ForeignKey, SkyIndex, Table, VOType, adql_identifier
 
 INTEGERS = (Datatype.UNSIGNED_BYTE, Datatype.SHORT, Datatype.INT, Datatype.LONG)
@@ -60,6 +60,8 @@ class Plan:
     described: TableDescription | None
     description: str | None
     keys: tuple[ForeignKey, ...]
+    provenance: tuple[tuple[str, str], ...]
+    """Whence the data are, as the description says."""
     notes: list[str]
     is_ascii: list[bool] = field(default_factory=list)
     """Of each column, whether all text so far was 7-bit."""
@@ -112,7 +114,7 @@ class Plan:
             self.is_ascii[number] &= check_text(column, place)
             self.longest[number] = max(self.longest[number], pc.max(pc.binary_length(column)).as_py() or 0)
         elif pa.types.is_list(column.type):
-            _check_lengths(column, kind, place)
+            check_lengths(column, kind, place)
         return sky.to_degrees(column) if number in self.radians else column
 
     def table(self, *, nrows: int, indexed: frozenset[str]) -> Table:
@@ -144,6 +146,7 @@ class Plan:
             nrows=nrows,
             sky=self._sky_index(),
             keys=self.keys,
+            origin=self.provenance,
             index=self.described.index if self.described else None,
         )
 
@@ -164,22 +167,6 @@ class Plan:
             kind,
             datatype=Datatype.CHAR if self.is_ascii[number] else Datatype.UNICODE_CHAR,
             arraysize=f"{bound}*" if kept else "*",
-        )
-
-
-def _check_lengths(column: pa.Array, kind: VOType, place: Place) -> None:
-    """Refuse arrays of another length than the type promises."""
-    size = kind.arraysize or ""
-    if not size or size.endswith("*"):
-        return
-    expected = 1
-    for axis in size.split("x"):
-        expected *= int(axis)
-    right = pc.equal(pc.list_value_length(column), expected).fill_null(True)
-    if not pc.all(right, min_count=0).as_py():
-        index = pc.index(right, False).as_py()
-        raise place.error(
-            f"the array has {len(column[index])} elements, not {expected} as in other rows or the description", index
         )
 
 
@@ -234,6 +221,7 @@ def make_plan(
         described=described,
         description=(described.description if described else None) or title,
         keys=_keys(description, described, schema, name) if description and described else (),
+        provenance=description.origin_of(described) if description and described else (),
         notes=notes + remarks,
     )
 

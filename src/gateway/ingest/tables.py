@@ -27,9 +27,9 @@ from gateway.ingest.describe import SchemaDescription, read_description
 from gateway.ingest.names import HEALPIX, parse_table_name
 from gateway.ingest.plan import Plan, make_plan
 from gateway.ingest.progress import Phase, Progress, ProgressSink, ignore
-from gateway.ingest.readers import open_table
 from gateway.ingest.sorting import Sorter
-from gateway.vo.tableset import Datatype, Schema, adql_identifier
+from gateway.tables import open_table
+from gateway.vo.tableset import Datatype, Schema, Table, adql_identifier
 
 MEMORY_BUDGET = 256 << 20
 """Bytes of rows held in memory; what is more is sorted on disk."""
@@ -118,7 +118,7 @@ async def publish_files(
     Parameters
     ----------
     files
-        Table files of any kind that `gateway.ingest.readers` knows, with the same columns.
+        Table files of any kind that `gateway.tables` knows, with the same columns.
     name
         Name to publish as, ``schema.table``.
     admin_url
@@ -206,6 +206,18 @@ async def remove_table(name: str, admin_url: str) -> None:
             await load.swap(connection, [f"DROP TABLE {found}"])
             for statement in unpublish_statements(f"{adql_identifier(schema)}.{adql_identifier(table)}"):
                 await connection.execute(statement)
+
+
+async def _lost_keys(connection: Any, table: Table) -> list[str]:
+    """Tell the foreign keys that could not be published, since what they name is not there."""
+    rows = await connection.fetch("SELECT key_id FROM tap_schema.keys WHERE from_table = $1", table.qualified_name)
+    stored = {row[0] for row in rows}
+    return [
+        f"the key {key.key_id} of the description is not published: {key.target_table} is not, or lacks a column of the key; "
+        f"publish it, then {table.qualified_name} again with --replace"
+        for key in table.keys
+        if key.key_id not in stored
+    ]
 
 
 class Load:
@@ -318,6 +330,7 @@ class Load:
             schema = Schema(plan.schema, (), description=description.description if description else None)
             for statement in publish_statements(schema, table, replace=self._replace):
                 await connection.execute(statement)
+            plan.notes += await _lost_keys(connection, table)
 
     async def _make_schema(self, connection: Any, schema: str) -> None:
         # Asked first, because IF NOT EXISTS demands the right to create even where there is nothing to do.

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import structlog
 
+from gateway.children import ChildDiedError
 from gateway.db.arrow import sql_type
-from gateway.errors import NotSupportedError, UploadError
+from gateway.errors import NotSupportedError, UploadError, UsageError
+from gateway.services.reading import HEALPIX, physical_name, read_upload
+from gateway.storage.fetching import Fetcher
 from gateway.vo.dali import UploadedPart
 from gateway.vo.formats.base import arrow_type
 from gateway.vo.tableset import Column, Datatype, Field, SkyIndex, Table, VOType
 from gateway.vo.tap import UploadRef
 
+log = structlog.get_logger()
+
 SCHEMA = "TAP_UPLOAD"
 """Schema in which queries find the tables (TAP 1.1, "UPLOAD")."""
-
-HEALPIX = "gw_hpx29"
-"""Hidden column of an upload with positions, the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,12 @@ class UploadLimits:
     """Of one table."""
     max_tables: int
     """With one query."""
+    max_fetched_bytes: int
+    """Of all files together that one query has fetched from URLs."""
+
+
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+"""Ends of a child that its file has brought about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,14 @@ async def read_in_thread(**arguments: Any) -> Mapping[str, Any]:
 class Uploads:
     """Receives the tables that come with a query."""
 
-    def __init__(self, *, limits: UploadLimits, read: ReadUpload = read_in_thread, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: UploadLimits,
+        read: ReadUpload = read_in_thread,
+        fetcher: Fetcher | None = None,
+        folder: Path | None = None,
+    ) -> None:
         """Receive uploads.
 
         Parameters
@@ -86,11 +101,14 @@ class Uploads:
             What is refused.
         read
             Where files are read.
+        fetcher
+            Fetches files behind URLs; ``None``: they are refused.
         folder
             Where rows lie until they are in the database; ``None``: the system's folder for temporary files.
         """
         self._limits = limits
         self._read = read
+        self._fetcher = fetcher
         self._folder = folder
 
     @asynccontextmanager
@@ -111,35 +129,31 @@ class Uploads:
         Raises
         ------
         UploadError
-            A table is missing, broken or too large.
+            A table is missing, broken or too large, or cannot be fetched.
         NotSupportedError
-            A table is to be fetched from somewhere else.
+            A table is behind a URL, and this service fetches none.
         """
         if len(refs) > self._limits.max_tables:
             raise UploadError(
                 f"the query comes with {len(refs)} tables; at most {self._limits.max_tables} are allowed "
                 "(upload_max_tables)"
             )
-        files = [self._file(ref, parts) for ref in refs]
+        sent = {ref.name: self._part(ref, ref.part, parts) for ref in refs if ref.part is not None}
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="gw-upload-", dir=self._folder))
         try:
+            sources = sent | await self._fetch([ref for ref in refs if ref.part is None], folder)
             yield [
-                await self._receive_one(ref, file.path, folder / f"{place}.arrow" if has_rows else None, place)
-                for place, (ref, file) in enumerate(zip(refs, files, strict=True), start=1)
+                await self._receive_one(ref, sources[ref.name], folder, place, has_rows=has_rows)
+                for place, ref in enumerate(refs, start=1)
             ]
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
-    def _file(self, ref: UploadRef, parts: Mapping[str, UploadedPart]) -> UploadedPart:
-        if ref.part is None:
-            raise NotSupportedError(
-                f"UPLOAD={ref.name},{ref.uri}: this service does not fetch tables; send the file with the request, as "
-                f"UPLOAD={ref.name},param:{ref.name} and a multipart file named {ref.name}"
-            )
-        part = parts.get(ref.part)
+    def _part(self, ref: UploadRef, name: str, parts: Mapping[str, UploadedPart]) -> Path:
+        part = parts.get(name)
         if part is None:
             raise UploadError(
-                f"UPLOAD={ref.name},{ref.uri}: the request has no file part named {ref.part!r}; send it as "
+                f"UPLOAD={ref.name},{ref.uri}: the request has no file part named {name!r}; send it as "
                 "multipart/form-data"
             )
         if part.size > self._limits.max_bytes:
@@ -147,12 +161,40 @@ class Uploads:
                 f"table {ref.name} has {part.size} bytes; at most {self._limits.max_bytes} are allowed "
                 "(upload_max_bytes)"
             )
-        return part
+        return part.path
 
-    async def _receive_one(self, ref: UploadRef, source: Path, target: Path | None, place: int) -> ReceivedUpload:
+    async def _fetch(self, refs: Sequence[UploadRef], folder: Path) -> dict[str, Path]:
+        """Copy files behind URLs into a folder, one after the other; give them by name of their table."""
+        fetched: dict[str, Path] = {}
+        total = 0
+        for number, ref in enumerate(refs):
+            if self._fetcher is None:
+                raise NotSupportedError(
+                    f"UPLOAD={ref.name},{ref.uri}: this service does not fetch tables; send the file with the request, "
+                    f"as UPLOAD={ref.name},param:{ref.name} and a multipart file named {ref.name}"
+                )
+            path = folder / f"{number}.fetched"
+            try:
+                total += await self._fetcher.fetch(ref.uri, path, max_bytes=self._limits.max_bytes)
+            except UsageError as e:
+                raise UploadError(f"table {ref.name}: {e.message}") from e
+            if total > self._limits.max_fetched_bytes:
+                raise UploadError(
+                    f"the tables behind URLs have more than {self._limits.max_fetched_bytes} bytes together, the most "
+                    "allowed (request_max_bytes)"
+                )
+            fetched[ref.name] = path
+        return fetched
+
+    async def _receive_one(
+        self, ref: UploadRef, source: Path, folder: Path, place: int, *, has_rows: bool
+    ) -> ReceivedUpload:
+        target = folder / f"{place}.arrow" if has_rows else None
         try:
             read = await self._read(
                 source=str(source),
+                name=ref.name,
+                folder=str(folder),
                 target=None if target is None else str(target),
                 max_bytes=self._limits.max_bytes,
                 max_rows=self._limits.max_rows,
@@ -160,7 +202,21 @@ class Uploads:
             )
         except UploadError as e:
             raise UploadError(f"table {ref.name}: {e.message}") from e
+        except ChildDiedError as e:
+            if (reason := _blame(e)) is None:
+                raise
+            log.warning("Upload ended its reader", exit_code=e.exit_code, memory_bytes=e.memory_bytes)
+            raise UploadError(f"table {ref.name}: {reason}") from e
         return ReceivedUpload(_table(ref.name, place, read), target)
+
+
+def _blame(error: ChildDiedError) -> str | None:
+    """Say what a file did to its reader; ``None`` if the reader may have died of something else."""
+    if error.memory_bytes is not None:
+        return "reading the file needs more memory than one request may use; send less at once"
+    if error.signal in CRASHES:
+        return "the file is broken in a way that ended its reader; write it again, or send it as a VOTable"
+    return None
 
 
 def _table(name: str, place: int, read: Mapping[str, Any]) -> Table:
@@ -185,141 +241,3 @@ def _table(name: str, place: int, read: Mapping[str, Any]) -> Table:
 
 def _type(datatype: str, arraysize: str | None, xtype: str | None) -> VOType:
     return VOType(Datatype(datatype), arraysize, xtype)
-
-
-def physical_name(place: int) -> str:
-    """Name of a column in PostgreSQL: counted from 1, so that any name may be published."""
-    return f"c{place}"
-
-
-# -- reading, maybe in a child process ---------------------------------------------------------------------------
-
-
-def read_upload(*, source: str, target: str | None, max_bytes: int, max_rows: int, max_columns: int) -> dict[str, Any]:
-    """Read a VOTable, and write its rows as an Arrow stream.
-
-    Takes and gives what JSON can say, so that it can run in a child process.
-
-    Parameters
-    ----------
-    source
-        File to read.
-    target
-        File to write; ``None``: only look at the columns.
-    max_bytes, max_rows, max_columns
-        Size beyond which the table is refused.
-
-    Returns
-    -------
-    dict
-        ``fields``; ``description``; ``rows``, their number; ``sky``, places of right ascension and declination
-        (from 1) if the rows have an index on them; both ``None`` without a target. ``turns``: whether a right ascension
-        is outside [0, 360].
-    """
-    from gateway.vo.votable.reader import ReaderLimits, VOTableReader
-
-    limits = ReaderLimits(max_bytes=max_bytes, max_rows=max_rows, max_columns=max_columns)
-    with Path(source).open("rb") as file:
-        reader = VOTableReader(file, limits)
-        fields = with_distinct_names(reader.fields)
-        sky, turns = None, False
-        if target is not None:
-            sky = position_columns(fields)
-            turns = _write(reader, fields, sky, target)
-            fields = [_promised(field, is_ascii) for field, is_ascii in zip(fields, reader.is_ascii, strict=True)]
-        return {
-            "fields": [asdict(field) for field in fields],
-            "description": reader.description,
-            "rows": reader.rows if target is not None else None,
-            "sky": sky,
-            "turns": turns,
-        }
-
-
-def _write(
-    batches: Iterable[pa.RecordBatch], fields: Sequence[Field], sky: tuple[int, int] | None, target: str
-) -> bool:
-    columns = [(physical_name(place), arrow_type(field.type)) for place, field in enumerate(fields, start=1)]
-    schema = pa.schema([*columns, (HEALPIX, pa.int64())] if sky else columns)
-    turns = False
-    with pa.OSFile(target, "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
-        for batch in batches:
-            cells = []
-            if sky:
-                ra, dec = (_doubles(batch.column(place - 1)) for place in sky)
-                cells = [healpix(ra, dec)]
-                turns = turns or bool(np.any((ra < 0) | (ra > 360)))
-            stream.write_batch(pa.RecordBatch.from_arrays([*batch.columns, *cells], schema=schema))
-    return turns
-
-
-def _doubles(column: pa.Array) -> np.ndarray:
-    filled = pc.fill_null(pc.cast(column, pa.float64()), np.nan)
-    values: np.ndarray = filled.to_numpy(zero_copy_only=False)
-    return values
-
-
-def _promised(field: Field, is_ascii: bool) -> Field:
-    """Promise char only of text that is ASCII."""
-    if field.type.datatype is not Datatype.CHAR or field.type.is_timestamp or is_ascii:
-        return field
-    return replace(field, type=replace(field.type, datatype=Datatype.UNICODE_CHAR))
-
-
-def healpix(ra: np.ndarray, dec: np.ndarray) -> pa.Array:
-    """Order-29 nested HEALPix index of positions, ICRS degrees; null where there is none.
-
-    Right ascensions may be in any turn; declinations beyond the poles have no place on the sky.
-    """
-    from gateway.sky.index import order29
-
-    usable = np.isfinite(ra) & (np.abs(dec) <= 90)
-    cells = order29(np.where(usable, np.mod(np.where(usable, ra, 0.0), 360.0), 0.0), np.where(usable, dec, 0.0))
-    return pa.array(cells, pa.int64(), mask=~usable)
-
-
-def with_distinct_names(fields: Sequence[Field]) -> list[Field]:
-    """Give each column a name of its own: VOTable allows two of a name, a query could reach neither."""
-    taken: set[str] = set()
-    distinct = []
-    for place, field in enumerate(fields, start=1):
-        base = field.name or f"column_{place}"
-        name, number = base, 1
-        while name in taken:
-            number += 1
-            name = f"{base}_{number}"
-        taken.add(name)
-        distinct.append(replace(field, name=name))
-    return distinct
-
-
-def position_columns(fields: Sequence[Field]) -> tuple[int, int] | None:
-    """Find the columns of the main position by their UCDs.
-
-    Returns
-    -------
-    tuple of int or None
-        Places of right ascension and declination, from 1.
-    """
-    ra, dec = (_main(fields, word) for word in ("ra", "dec"))
-    return None if ra is None or dec is None else (ra, dec)
-
-
-def _main(fields: Sequence[Field], word: str) -> int | None:
-    def is_position(field: Field) -> bool:
-        return (
-            field.type.datatype in {Datatype.FLOAT, Datatype.DOUBLE}
-            and not field.type.is_array
-            and (field.unit or "deg").strip().lower() in {"deg", "degree", "degrees"}
-        )
-
-    ucds = {
-        place: (field.ucd or "").lower().replace(" ", "")
-        for place, field in enumerate(fields, start=1)
-        if is_position(field)
-    }
-    # The second spelling is UCD1, which VizieR writes.
-    main = [p for p, ucd in ucds.items() if ucd in {f"pos.eq.{word};meta.main", f"pos_eq_{word}_main"}]
-    single = [p for p, ucd in ucds.items() if ucd in {f"pos.eq.{word}", f"pos_eq_{word}"}]
-    found = main or single
-    return found[0] if len(found) == 1 else None

@@ -14,13 +14,17 @@ LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 SYNC_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("QUERY", "The query, in ADQL 2.1.", example="SELECT TOP 5 * FROM tap_schema.tables"),
     Parameter("LANG", "Query language: ADQL, ADQL-2.0 or ADQL-2.1.", example="ADQL"),
-    Parameter("RESPONSEFORMAT", "Output format: a media type or a short name such as votable, csv, parquet."),
+    Parameter(
+        "RESPONSEFORMAT",
+        "Output format: a media type or a short name such as votable, csv, fits, json, arrow, parquet.",
+    ),
     Parameter("FORMAT", "The same as RESPONSEFORMAT."),
     Parameter("MAXREC", "Most rows wanted; a table that was cut says OVERFLOW. 0: metadata only."),
     Parameter("RUNID", "Your own label, at most 64 characters."),
     Parameter(
         "UPLOAD",
-        "name,param:PART for each table sent as a file part PART; query it as TAP_UPLOAD.name.",
+        "name,param:PART for each table sent as a file part PART, name,URL for one behind an http(s) URL; query it as "
+        "TAP_UPLOAD.name. VOTable, CSV, ECSV, FITS and Parquet are read.",
         is_repeatable=True,
     ),
 )
@@ -28,12 +32,23 @@ SYNC_PARAMETERS: tuple[Parameter, ...] = (
 
 UPLOAD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
+LONGEST_NAME = 128
+"""Characters of an upload's name; SQL knows no longer ones."""
+
+PARAM = "param:"
+
+URI = re.compile(r"(?i:param:.|https?://)")
+"""How each form of UPLOAD's second half begins (TAP 1.1, "UPLOAD")."""
+
+ITEM = re.compile(r"[^,]*,\s*[A-Za-z][A-Za-z0-9+.-]*:")
+"""How a table begins among several that are joined by semicolons, which URLs may hold too."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadRef:
     """One table that comes with a query: its name in TAP_UPLOAD and where its bytes are.
 
-    ``uri`` is ``param:PART`` for a file part of the same request.
+    ``uri`` is ``param:PART`` for a file part of the same request, or an http(s) URL.
     """
 
     name: str
@@ -42,7 +57,12 @@ class UploadRef:
     @property
     def part(self) -> str | None:
         """Name of the file part, or ``None`` for a table behind a URL."""
-        return self.uri.removeprefix("param:") if self.uri.startswith("param:") else None
+        return None if self.is_remote else self.uri[len(PARAM) :]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the table is behind a URL."""
+        return self.uri[: len(PARAM)].lower() != PARAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +106,49 @@ class TapRequest:
             uploads=parse_uploads(bag.all("UPLOAD")),
         )
 
+    @property
+    def parameters(self) -> tuple[tuple[str, str], ...] | None:
+        """Parameters that ask for the same rows; ``None`` if uploaded tables would have to be sent again."""
+        if self.uploads:
+            return None
+        maxrec = () if self.maxrec is None else (("MAXREC", str(self.maxrec)),)
+        return ("REQUEST", "doQuery"), ("LANG", "ADQL"), ("QUERY", self.query), *maxrec
+
 
 def parse_uploads(values: tuple[str, ...]) -> tuple[UploadRef, ...]:
     """Read UPLOAD in its TAP 1.1 form (repeated) and in that of TAP 1.0 (joined by ``;``)."""
     refs: dict[str, UploadRef] = {}
-    for item in (item.strip() for value in values for item in value.split(";")):
+    for item in (item.strip() for value in values for item in _split(value)):
         if not item:
             continue
         name, comma, uri = (text.strip() for text in item.partition(","))
+        shown = item if len(item) <= 100 else item[:97] + "..."
         if not comma or not uri:
-            raise UploadError(f"UPLOAD={item!r}: expected name,URI as in UPLOAD=mytable,param:mytable")
+            raise UploadError(f"UPLOAD={shown!r}: expected name,URI as in UPLOAD=mytable,param:mytable")
         if not UPLOAD_NAME.match(name):
             raise UploadError(
-                f"UPLOAD={item!r}: {name!r} is not a table name; start with a letter, then use letters, digits and _"
+                f"UPLOAD={shown!r}: {name[:100]!r} is not a table name; start with a letter, then use letters, digits "
+                "and _"
+            )
+        if len(name) > LONGEST_NAME:
+            raise UploadError(f"UPLOAD={shown!r}: the table name has more than {LONGEST_NAME} characters; shorten it")
+        if not URI.match(uri):
+            raise UploadError(
+                f"UPLOAD={shown!r}: tables come as param:PART, a file part of the request, or from an http(s) URL"
             )
         if name.lower() in refs:
             raise UploadError(f"UPLOAD names the table {name!r} twice; give each upload a name of its own")
         refs[name.lower()] = UploadRef(name, uri)
     return tuple(refs.values())
+
+
+def _split(value: str) -> list[str]:
+    """Cut at semicolons, except at those of URLs."""
+    items: list[str] = []
+    for piece in value.split(";"):
+        is_of_url = bool(items) and "://" in items[-1] and bool(piece) and not ITEM.match(piece)
+        if is_of_url:
+            items[-1] += f";{piece}"
+        else:
+            items.append(piece)
+    return items

@@ -24,6 +24,7 @@ from gateway.sky.search import HealpixIndex
 from gateway.vo import formats
 from gateway.vo.adql import translate
 from gateway.vo.formats.base import Broken
+from gateway.vo.provenance import Publisher
 from gateway.vo.tableset import Column, Table, Tableset
 from gateway.vo.tap import TapRequest
 from tests.db.support import engine_on
@@ -106,7 +107,7 @@ class Site:
                     index=INDEX,
                     uploads=Uploads(limits=UPLOADS),
                     limits=QueryLimits(**LIMITS),
-                    provenance=(),
+                    publisher=Publisher(software="x/1"),
                 )
                 try:
                     return [await answer(service, query) for query in queries]

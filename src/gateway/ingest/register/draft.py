@@ -85,6 +85,7 @@ class Draft:
     description: str | None
     utype: str | None
     index: int | None
+    origin: tuple[tuple[str, str], ...]
     position: Position | None
     position_fields: tuple[Field, Field] | None
 
@@ -114,7 +115,7 @@ async def make_draft(
     if wish.description is not None:
         described = wish.description.find(name)
         notes += wish.description.notes(described)
-        sources.append(metadata.from_description(described))
+        sources.append(metadata.from_description(wish.description, described))
     _note_unknown(sources[1:], relation, notes)
 
     def field(column: StoredColumn) -> Field | None:
@@ -141,6 +142,7 @@ async def make_draft(
         description=next((s.description for s in reversed(sources) if s.description), None),
         utype=next((s.utype for s in reversed(sources) if s.utype), None),
         index=next((s.index for s in reversed(sources) if s.index is not None), None),
+        origin=next((s.origin for s in reversed(sources) if s.origin), ()),
         position=position,
         position_fields=of_position,
     )

@@ -11,7 +11,7 @@ import asyncpg
 
 from gateway.db.sql import qualified
 from gateway.errors import IngestError
-from gateway.ingest.describe import TableDescription
+from gateway.ingest.describe import SchemaDescription, TableDescription
 from gateway.ingest.register.relation import Relation, StoredColumn
 from gateway.vo.tableset import Field
 
@@ -62,6 +62,8 @@ class SaidOfTable:
     index: int | None = None
     columns: Mapping[str, Said] = field(default_factory=dict)
     """By name of the column, lower case."""
+    origin: tuple[tuple[str, str], ...] = ()
+    """Whence the data are, as `Table.origin` has it."""
 
     def of(self, column: StoredColumn) -> Said:
         """Tell what is said of a column."""
@@ -169,7 +171,7 @@ def _said(row: Any) -> Said:
     )
 
 
-def from_description(described: TableDescription) -> SaidOfTable:
+def from_description(description: SchemaDescription, described: TableDescription) -> SaidOfTable:
     """Read what a description in Felis format says of a table."""
     columns = {
         column.name.lower(): Said(
@@ -184,4 +186,5 @@ def from_description(described: TableDescription) -> SaidOfTable:
         )
         for column in described.columns
     }
-    return SaidOfTable(described.description, described.utype, described.index, columns)
+    origin = description.origin_of(described)
+    return SaidOfTable(described.description, described.utype, described.index, columns, origin)

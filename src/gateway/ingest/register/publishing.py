@@ -61,6 +61,7 @@ async def make_table(
         sky=sky,
         keys=await _keys(connection, relation, columns, f"{schema}.{name}"),
         index=draft.index,
+        origin=draft.origin,
     )
 
 

@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import Place, check_text, convert
-from gateway.ingest.readers import open_table
+from gateway.tables import open_table
+from gateway.tables.columns import Place, check_text, convert
 from gateway.vo.tableset import Datatype, Field, VOType
 
 

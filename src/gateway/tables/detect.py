@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.errors import IngestError
-from gateway.ingest.readers.base import Hints, TableFile, is_gzip
+from gateway.tables.base import Hints, TableFile, is_gzip
 
 KINDS = "Parquet, FITS (BINTABLE), VOTable, CSV, ECSV"
 """Kinds of files that can be read, for messages; each may be gzip'd."""
@@ -32,7 +33,9 @@ XML_ENDINGS = {".vot", ".xml", ".votable"}
 
 
 @contextmanager
-def open_table(path: Path, *, hints: Hints | None = None, folder: Path | None = None) -> Iterator[TableFile]:
+def open_table(
+    path: Path, *, hints: Hints | None = None, folder: Path | None = None, kind: str | None = None
+) -> Iterator[TableFile]:
     """Open a table file of any kind.
 
     Parameters
@@ -43,6 +46,8 @@ def open_table(path: Path, *, hints: Hints | None = None, folder: Path | None = 
         Types of columns from a description, for CSV.
     folder
         Where a gzip'd Parquet or FITS file is unpacked; the system's temporary folder if ``None``.
+    kind
+        Its kind, if it is known; else `kind_of` tells.
 
     Raises
     ------
@@ -50,17 +55,17 @@ def open_table(path: Path, *, hints: Hints | None = None, folder: Path | None = 
         It is missing, empty, of no known kind, or broken.
     """
     # Readers are imported where they are needed: astropy alone takes half a second.
-    match kind_of(path):
+    match kind or kind_of(path):
         case "Parquet":
-            from gateway.ingest.readers.parquet import open_parquet as opener
+            from gateway.tables.parquet import open_parquet as opener
         case "FITS":
-            from gateway.ingest.readers.fits import open_fits as opener
+            from gateway.tables.fits import open_fits as opener
         case "VOTable":
-            from gateway.ingest.readers.votable import open_votable as opener
+            from gateway.tables.votable import open_votable as opener
         case "ECSV":
-            from gateway.ingest.readers.text import open_ecsv as opener
+            from gateway.tables.text import open_ecsv as opener
         case _:
-            from gateway.ingest.readers.text import open_csv as opener
+            from gateway.tables.text import open_csv as opener
     with opener(path, hints=hints or {}, folder=folder) as table:
         yield table
 
@@ -68,28 +73,67 @@ def open_table(path: Path, *, hints: Hints | None = None, folder: Path | None = 
 def kind_of(path: Path) -> str:
     """Tell the kind of a file by its first bytes, for CSV by its name."""
     start = _start(path)
-    if start.startswith(b"PAR1"):
-        return "Parquet"
-    if start.startswith(b"SIMPLE  ="):
-        return "FITS"
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"# %ECSV"):
-        return "ECSV"
+    if kind := _known(start, path.name):
+        return kind
     endings = {ending.lower() for ending in path.suffixes}
-    if text.startswith(b"<"):
+    if _is_xml(start):
         if b"<VOTABLE" in start or b":VOTABLE" in start or endings & XML_ENDINGS:
             return "VOTable"
         raise IngestError(
             f"{path.name}: this XML file is no VOTable; files that can be read are {KINDS}, gzip'd or not"
         )
-    for magic, name in FOREIGN:
-        if start.startswith(magic):
-            raise IngestError(f"{path.name}: is {name}; files that can be read are {KINDS}, gzip'd or not")
     if endings & TEXT_ENDINGS and b"\0" not in start:
         return "CSV"
     raise IngestError(
         f"{path.name}: unknown kind of file; files that can be read are {KINDS}, gzip'd or not (the name of a CSV file ends in .csv)"
     )
+
+
+def kind_by_content(path: Path) -> str:
+    """Tell the kind of a file by its bytes alone: any XML is taken for VOTable, any text that looks like rows for CSV."""
+    start = _start(path)
+    if kind := _known(start, path.name):
+        return kind
+    if _is_xml(start) or start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start[:4]:  # UTF-16
+        return "VOTable"
+    if _is_rows(start):
+        return "CSV"
+    raise IngestError(f"{path.name}: unknown kind of file; files that can be read are {KINDS}, gzip'd or not")
+
+
+def _known(start: bytes, name: str) -> str | None:
+    """Kind of a file that has a mark of its own."""
+    if start.startswith(b"PAR1"):
+        return "Parquet"
+    if start.startswith(b"SIMPLE  ="):
+        return "FITS"
+    if _text(start).startswith(b"# %ECSV"):
+        return "ECSV"
+    if _text(start)[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise IngestError(
+            f"{name}: is a web page and no table, maybe an error message or a log-in; open it in a browser to see"
+        )
+    for magic, kind in FOREIGN:
+        if start.startswith(magic):
+            raise IngestError(f"{name}: is {kind}; files that can be read are {KINDS}, gzip'd or not")
+    return None
+
+
+def _text(start: bytes) -> bytes:
+    return start.removeprefix(codecs.BOM_UTF8).lstrip()
+
+
+def _is_xml(start: bytes) -> bool:
+    return _text(start).startswith(b"<")
+
+
+def _is_rows(start: bytes) -> bool:
+    """Whether bytes are text with a row of names: several by a delimiter, or one word."""
+    text = _text(start)
+    if any(byte < 0x20 and byte not in b"\t\r\n" for byte in text) or text.startswith((b"{", b"[")):
+        return False
+    line = next((line for line in text.splitlines() if line.strip() and not line.startswith(b"#")), b"")
+    return any(mark in line for mark in (b",", b"\t", b";", b"|")) or len(line.split()) == 1
 
 
 def _start(path: Path) -> bytes:

@@ -11,8 +11,8 @@ import pytest
 from astropy.table import Table
 
 from gateway.errors import IngestError
-from gateway.ingest.readers import open_table
-from gateway.ingest.readers.detect import kind_of
+from gateway.tables import open_table
+from gateway.tables.detect import kind_of
 from gateway.vo.tableset import Datatype, Field, VOType
 
 Write = Callable[..., Path]
@@ -118,7 +118,8 @@ def test_kinds_are_told_by_content_then_by_name(write: Write, name: str, content
         ("a.dat", b"\x00\x01\x02", "unknown kind of file; files that can be read are Parquet, FITS"),
         ("a.hdf5", b"\x89HDF\r\n\x1a\n", "is HDF5; files that can be read"),
         ("a.xlsx", b"PK\x03\x04", "spreadsheet"),
-        ("a.html", b"<html></html>", "no VOTable"),
+        ("a.html", b"<html></html>", "web page"),
+        ("a.kml", b"<kml/>", "no VOTable"),
         ("a.csv", b"", "is empty"),
         ("a.csv.gz", gzip.compress(b"", mtime=0), "is empty"),
         ("a.gz", b"\x1f\x8bnonsense", "gzip data is broken"),

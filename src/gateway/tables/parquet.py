@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import Place, first_line, vo_type
-from gateway.ingest.readers.base import Hints, TableFile, is_gzip, open_seekable
+from gateway.tables.base import Hints, TableFile, is_gzip, open_seekable
+from gateway.tables.columns import Place, first_line, vo_type
 from gateway.vo.tableset import Field
 
+BATCH_CELLS = 4_194_304
+"""Cells per batch: a row group of any size is read page by page, so that its size does not matter."""
 BATCH_ROWS = 65_536
-"""Rows per batch: a row group of any size is read page by page, so that its size does not matter."""
+"""Rows per batch, at most."""
 
 VOPARQUET_CONTENT = b"IVOA.VOTable-Parquet.content"
 """Key of the file metadata that holds a VOTable without data (VOParquet convention, IVOA Note)."""
@@ -41,8 +43,9 @@ class ParquetTable:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Rows in file order."""
+        step = min(BATCH_ROWS, max(1, BATCH_CELLS // max(1, len(self.fields))))
         try:
-            for batch in self.file.iter_batches(batch_size=BATCH_ROWS):
+            for batch in self.file.iter_batches(batch_size=step):
                 self._rows += batch.num_rows
                 yield batch
         except (pa.ArrowException, OSError) as e:
@@ -102,7 +105,7 @@ def file_metadata(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Field], st
     if content := metadata.get(VOPARQUET_CONTENT):
         return votable_fields(content)
     if content := metadata.get(ASTROPY_CONTENT):
-        from gateway.ingest.readers.text import ecsv_header
+        from gateway.tables.text import ecsv_header
 
         header = ecsv_header(content.decode(errors="replace").splitlines(), "the file's metadata")
         return {item.name: item for item in header.fields}, header.description
@@ -114,7 +117,7 @@ def votable_fields(document: bytes) -> tuple[dict[str, Field], str | None]:
     import io
 
     from gateway.errors import GatewayError
-    from gateway.ingest.readers.votable import votable_reader
+    from gateway.tables.votable import votable_reader
 
     try:
         reader = votable_reader(io.BytesIO(document))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import TEXT, TIMESTAMP, Place, arrow_type, check_text, convert, vo_type
+from gateway.tables.columns import TEXT, TIMESTAMP, Place, arrow_type, check_text, convert, vo_type
 from gateway.vo.tableset import Datatype, VOType
 
 instant = datetime.fromisoformat

@@ -108,7 +108,7 @@ def vo_type(arrow: pa.DataType, place: Place) -> VOType:
         if matches(arrow):
             return kind
     raise place.error(
-        f"values of type {arrow} cannot be published; split them into columns of numbers or text, or leave the column out"
+        f"values of type {arrow} cannot be stored; split them into columns of numbers or text, or leave the column out"
     )
 
 
@@ -119,10 +119,10 @@ def _is_list(arrow: pa.DataType) -> bool:
 def _list_type(arrow: pa.DataType, place: Place) -> VOType:
     element = arrow.value_type
     if _is_list(element):
-        raise place.error(f"arrays of arrays ({arrow}) cannot be published; flatten them to one dimension")
+        raise place.error(f"arrays of arrays ({arrow}) cannot be stored; flatten them to one dimension")
     kind = vo_type(element, place)
     if kind.datatype in TEXT_DATATYPES or pa.types.is_null(element):
-        raise place.error(f"arrays of {element} cannot be published; join them into one text, or make a column of each")
+        raise place.error(f"arrays of {element} cannot be stored; join them into one text, or make a column of each")
     return VOType(kind.datatype, str(arrow.list_size) if pa.types.is_fixed_size_list(arrow) else "*")
 
 
@@ -307,6 +307,28 @@ def check_text(column: pa.Array, place: Place) -> bool:
         bad = next(i for i in range(len(column)) if not _is_utf8(column[i]))
         raise place.error("the text is not UTF-8; convert the file to UTF-8", bad) from e
     return False
+
+
+def check_lengths(column: pa.Array, kind: VOType, place: Place) -> None:
+    """Refuse arrays of another length than the type promises.
+
+    Raises
+    ------
+    IngestError
+        An array has another; the text names its row.
+    """
+    size = kind.arraysize or ""
+    if not size or size.endswith("*"):
+        return
+    expected = 1
+    for axis in size.split("x"):
+        expected *= int(axis)
+    right = pc.equal(pc.list_value_length(column), expected).fill_null(True)
+    if not pc.all(right, min_count=0).as_py():
+        index = pc.index(right, False).as_py()
+        raise place.error(
+            f"the array has {len(column[index])} elements, not {expected} as in other rows or the description", index
+        )
 
 
 def _is_utf8(value: pa.StringScalar) -> bool:

@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from gateway.errors import IngestError, UploadError
-from gateway.ingest.readers.base import Hints, TableFile, is_gzip
+from gateway.tables.base import Hints, TableFile, is_gzip
 from gateway.vo.tableset import Field
 from gateway.vo.votable.reader import ReaderLimits, VOTableReader
 

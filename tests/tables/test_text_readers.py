@@ -12,8 +12,8 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import Place, convert
-from gateway.ingest.readers import open_table
+from gateway.tables import open_table
+from gateway.tables.columns import Place, convert
 from gateway.vo.tableset import Datatype, Field, VOType
 
 instant = datetime.fromisoformat

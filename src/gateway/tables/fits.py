@@ -20,8 +20,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import Place, first_line
-from gateway.ingest.readers.base import Hints, TableFile, open_seekable
+from gateway.tables.base import Hints, TableFile, open_seekable
+from gateway.tables.columns import Place, first_line
 from gateway.vo.tableset import Datatype, Field, VOType
 
 BLOCK_BYTES = 8 << 20
@@ -325,7 +325,7 @@ def _layout(header: Any, number: int, name: str, match: re.Match[str], offset: i
     if descriptor:
         if match[3] in (None, "X"):
             raise place.error(
-                f"TFORM{number} is {match[0]!r}: variable-length arrays of bits cannot be published; store bytes or booleans"
+                f"TFORM{number} is {match[0]!r}: variable-length arrays of bits cannot be stored; store bytes or booleans"
             )
         code = match[3]
     scale, zero = float(header.get(f"TSCAL{number}", 1)), float(header.get(f"TZERO{number}", 0))
@@ -337,7 +337,7 @@ def _layout(header: Any, number: int, name: str, match: re.Match[str], offset: i
             UNSIGNED.get((code, int(zero)), Datatype.DOUBLE) if scale == 1 and code in INTEGERS else Datatype.DOUBLE
         )
         if code in "CM":
-            raise place.error("scaled complex numbers cannot be published; store them without TSCAL and TZERO")
+            raise place.error("scaled complex numbers cannot be stored; store them without TSCAL and TZERO")
     null = header.get(f"TNULL{number}")
     return Layout(
         name,
@@ -361,9 +361,7 @@ def _arraysize(header: Any, number: int, code: str, repeat: int, place: Place, *
         axes = []
     if code == "A":
         if len(axes) > 1 and math.prod(axes[1:]) > 1:
-            raise place.error(
-                "arrays of strings cannot be published; make a column of each, or join them into one text"
-            )
+            raise place.error("arrays of strings cannot be stored; make a column of each, or join them into one text")
         return f"{repeat}*"
     if len(axes) > 1:
         return "x".join(map(str, axes))

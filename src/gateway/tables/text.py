@@ -28,8 +28,8 @@ import yaml
 from typing_extensions import override
 
 from gateway.errors import IngestError
-from gateway.ingest.columns import TEXT, TIMESTAMP, Place, first_line, without_null_words
-from gateway.ingest.readers.base import Hints, TableFile, is_gzip
+from gateway.tables.base import Hints, TableFile, is_gzip
+from gateway.tables.columns import TEXT, TIMESTAMP, Place, first_line, without_null_words
 from gateway.vo.tableset import Datatype, Field, VOType
 
 BLOCK_BYTES = 4 << 20
@@ -314,7 +314,7 @@ def infer(batches: Iterator[pa.RecordBatch], places: Sequence[int]) -> Iterator[
             yield (
                 place,
                 TEXT,
-                "holds whole numbers beyond 64 bits or with leading zeros; it is published as text to keep every digit",
+                "holds whole numbers beyond 64 bits or with leading zeros; it is kept as text to keep every digit",
             )
         else:
             yield place, next((_KINDS[name] for name in names if name in _KINDS), TEXT), None
@@ -410,8 +410,13 @@ def ecsv_header(lines: Sequence[str], file: str) -> EcsvHeader:
         fields = tuple(_ecsv_field(item, file, notes) for item in columns)
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as e:
         raise IngestError(f"{file}: the ECSV header is broken ({first_line(e)}); write the file again") from e
-    description = _mapping(header.get("meta")).get("description")
-    return EcsvHeader(fields, str(description) if description else None, header.get("delimiter", " "), tuple(notes))
+    description = _words(_mapping(header.get("meta")).get("description"))
+    return EcsvHeader(fields, description, header.get("delimiter", " "), tuple(notes))
+
+
+def _words(value: Any) -> str | None:
+    """Text of a plain value; nothing of others, whose text may be endless, since YAML lets parts repeat."""
+    return str(value) if value and isinstance(value, str | int | float) else None
 
 
 def _mapping(meta: Any) -> dict[str, Any]:
@@ -434,8 +439,7 @@ def _ecsv_field(item: Any, file: str, notes: list[str]) -> Field:
     meta = _mapping(item.get("meta"))
 
     def said(key: str) -> str | None:
-        value = item.get(key) or meta.get(key)
-        return str(value) if value else None
+        return _words(item.get(key) or meta.get(key))
 
     if kind.is_text and said("xtype") == "timestamp":
         kind = TIMESTAMP
@@ -452,13 +456,13 @@ def _ecsv_subtype(subtype: str, place: Place, notes: list[str]) -> VOType:
     }:
         if match is not None:
             raise place.error(
-                f"arrays of {match[1]} cannot be published; make a column of each, or join them into one text"
+                f"arrays of {match[1]} cannot be stored; make a column of each, or join them into one text"
             )
-        notes.append(f"column {place.column!r} of {place.file} holds objects; they are published as JSON text")
+        notes.append(f"column {place.column!r} of {place.file} holds objects; they are kept as JSON text")
         return TEXT
     axes = [axis.strip() for axis in match[2].split(",")]
     if "null" in axes[1:]:
-        raise place.error(f"arrays of shape {match[2]} cannot be published: only the first axis may vary")
+        raise place.error(f"arrays of shape {match[2]} cannot be stored: only the first axis may vary")
     sizes = ["*" if axis == "null" else axis for axis in reversed(axes)]
     return VOType(ECSV_TYPES[match[1]], "x".join(sizes))
 
