@@ -126,3 +126,12 @@ def astropy_table(document: bytes, *, verify: str = "exception"):
     from astropy.io import votable
 
     return votable.parse(io.BytesIO(document), verify=verify).get_first_table()
+
+
+def astropy_fits(document: bytes):
+    """Rows of the table of a FITS file, as astropy has them with text and logical values as bytes."""
+    from astropy.io import fits
+
+    with fits.open(io.BytesIO(document), character_as_bytes=True, logical_as_bytes=True) as hdus:
+        hdus.verify("exception")
+        return hdus[1].data

@@ -6,12 +6,38 @@ import pyarrow.parquet as pq
 import pytest
 
 from gateway.errors import ParameterError, ServiceError
-from gateway.vo.formats import CSV, FORMATS, PARQUET, TABLEDATA, TSV, VOTABLE, find
+from gateway.vo.formats import (
+    ARROW,
+    BINARY,
+    BINARY2,
+    CSV,
+    FITS,
+    FORMATS,
+    HTML,
+    JSON,
+    NDJSON,
+    PARQUET,
+    TABLEDATA,
+    TSV,
+    VOTABLE,
+    find,
+)
 from gateway.vo.formats.base import Broken, Info, Overflow, TruncatedError, arrow_schema, arrow_type
 from gateway.vo.tableset import Datatype, VOType
-from tests.support.every_type import FIELDS, VALUES, astropy_table, batch, every_type, field, header, write
+from tests.support.every_type import (
+    FIELDS,
+    VALUES,
+    astropy_fits,
+    astropy_table,
+    batch,
+    every_type,
+    field,
+    header,
+    write,
+)
 
 BINARY2_TYPE = "application/x-votable+xml;serialization=BINARY2"
+BINARY_TYPE = "application/x-votable+xml;serialization=BINARY"
 TABLEDATA_TYPE = "application/x-votable+xml;serialization=TABLEDATA"
 
 
@@ -20,15 +46,15 @@ TABLEDATA_TYPE = "application/x-votable+xml;serialization=TABLEDATA"
     [
         ("votable", VOTABLE, "application/x-votable+xml"),
         ("VOTable", VOTABLE, "application/x-votable+xml"),
-        ("votable/b2", VOTABLE, BINARY2_TYPE),
+        ("votable/b2", BINARY2, BINARY2_TYPE),
         ("votable/td", TABLEDATA, TABLEDATA_TYPE),
         ("application/x-votable+xml", VOTABLE, "application/x-votable+xml"),
         ("application/x-votable xml", VOTABLE, "application/x-votable+xml"),  # + became a blank on the way
-        ("application/x-votable+xml; serialization=binary2", VOTABLE, "application/x-votable+xml;serialization=binary2"),
+        ("application/x-votable+xml; serialization=binary2", BINARY2, "application/x-votable+xml;serialization=binary2"),
         ("Application/X-VOTable+XML;serialization=TABLEDATA", TABLEDATA, TABLEDATA_TYPE),
         ("application/x-votable+xml;charset=utf-8", VOTABLE, "application/x-votable+xml;charset=utf-8"),
         ("text/xml", TABLEDATA, "text/xml"),
-        ("text/xml;serialization=BINARY2", VOTABLE, "text/xml;serialization=BINARY2"),
+        ("text/xml;serialization=BINARY2", BINARY2, "text/xml;serialization=BINARY2"),
         ("csv", CSV, "text/csv;header=present"),
         ("text/csv", CSV, "text/csv;header=present"),
         ("text/csv;header=present", CSV, "text/csv;header=present"),
@@ -36,6 +62,21 @@ TABLEDATA_TYPE = "application/x-votable+xml;serialization=TABLEDATA"
         ("text/tab-separated-values", TSV, "text/tab-separated-values"),
         ("parquet", PARQUET, "application/vnd.apache.parquet"),
         ("application/vnd.apache.parquet", PARQUET, "application/vnd.apache.parquet"),
+        ("votable/b", BINARY, BINARY_TYPE),
+        ("application/x-votable+xml;serialization=BINARY", BINARY, BINARY_TYPE),
+        ("text/xml;serialization=binary", BINARY, "text/xml;serialization=binary"),
+        ("fits", FITS, "application/fits"),
+        ("application/fits", FITS, "application/fits"),
+        ("image/fits", FITS, "image/fits"),
+        ("JSON", JSON, "application/json"),
+        ("application/json;charset=utf-8", JSON, "application/json;charset=utf-8"),
+        ("ndjson", NDJSON, "application/x-ndjson"),
+        ("jsonl", NDJSON, "application/x-ndjson"),
+        ("application/x-ndjson", NDJSON, "application/x-ndjson"),
+        ("arrow", ARROW, "application/vnd.apache.arrow.stream"),
+        ("application/vnd.apache.arrow.stream", ARROW, "application/vnd.apache.arrow.stream"),
+        ("html", HTML, "text/html"),
+        ("text/html", HTML, "text/html"),
     ],
 )  # fmt: skip
 def test_dali33_to_35_response_format_selects_format_and_content_type(text, format_, content_type):
@@ -43,11 +84,18 @@ def test_dali33_to_35_response_format_selects_format_and_content_type(text, form
 
 
 @pytest.mark.parametrize(
-    "text", ["fits", "html", "json", "nonsense", "", ";", "application/x-votable+xml;serialization=FITS"]
+    "text", ["xlsx", "nonsense", "", ";", "fits;x=1", "application/x-votable+xml;serialization=FITS"]
 )
 def test_an_unknown_format_is_refused_with_a_list_of_those_that_are_served(text):
     with pytest.raises(ParameterError, match=r"use one of votable, application/x-votable\+xml, .*parquet"):
         find(text)
+
+
+def test_file_names_tell_the_formats_apart_that_are_not_votable():
+    assert {form.key: form.extension for form in FORMATS} == {
+        "votable": ".vot", "votable/b2": ".vot", "votable/b": ".vot", "votable/td": ".vot", "csv": ".csv", "tsv": ".tsv", "fits": ".fits",
+        "json": ".json", "ndjson": ".ndjson", "arrow": ".arrows", "parquet": ".parquet", "html": ".html",
+    }  # fmt: skip
 
 
 def test_every_advertised_name_selects_its_format():
@@ -91,6 +139,12 @@ def test_a_table_in_many_batches_is_the_same_table(format_):
     one, many = write(format_, header(), [whole]), write(format_, header(), parts)
     if format_ is PARQUET:
         assert str(pq.read_table(io.BytesIO(one)).to_pylist()) == str(pq.read_table(io.BytesIO(many)).to_pylist())
+    elif format_ is ARROW:
+        one, many = (pa.ipc.open_stream(document).read_all().to_pylist() for document in (one, many))
+        assert str(one) == str(many)
+    elif format_ is FITS:  # the heap is in another order
+        one, many = (astropy_fits(document) for document in (one, many))
+        assert all(str(one[name]) == str(many[name]) for name in one.names)
     else:
         assert b"".join(one.split()) == b"".join(many.split())
 
@@ -138,7 +192,7 @@ def test_tap57_tsv_has_no_tab_or_line_end_inside_a_cell():
     assert {len(line.split("\t")) for line in lines[:-1]} == {len(FIELDS)}
 
 
-@pytest.mark.parametrize("format_", [CSV, TSV, PARQUET], ids=lambda format_: format_.key)
+@pytest.mark.parametrize("format_", [CSV, TSV, NDJSON, FITS, ARROW, PARQUET], ids=lambda format_: format_.key)
 def test_a_format_that_cannot_tell_a_broken_table_refuses_to_end_it(format_):
     with pytest.raises(TruncatedError, match="disk full"):
         write(format_, header(), [every_type()], Broken("disk full"))

@@ -102,6 +102,9 @@ class TableHeader:
     description: str | None = None
     services: tuple[ServiceDescriptor, ...] = ()
     """Services that take the rows; told by formats that can."""
+    parameters: tuple[tuple[str, str], ...] | None = None
+    """Names and values that, sent to the URL of the answer with another RESPONSEFORMAT, give the same table again;
+    ``None``: nothing does, for example because of an uploaded table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,35 @@ class Writer(Protocol):
         ...
 
 
+class SpooledWriter(Protocol):
+    """Serialise one table in a format whose first bytes tell of its last row.
+
+    Calls come in this order: ``survey`` with every batch, ``start``, then ``passes`` times over ``batch`` with every
+    batch again, cut as before, and ``end``. Whoever calls keeps the rows meanwhile.
+    """
+
+    @property
+    def passes(self) -> int:
+        """How often all rows are needed after ``start``."""
+        ...
+
+    def survey(self, batch: pa.RecordBatch) -> None:
+        """Take note of some rows."""
+        ...
+
+    def start(self, ending: Complete | Overflow) -> bytes:
+        """Bytes before the first row. There is no broken table: nothing is sent before the rows have ended."""
+        ...
+
+    def batch(self, batch: pa.RecordBatch, number: int) -> bytes:
+        """Bytes of some rows in a pass, the first of which is number 0."""
+        ...
+
+    def end(self) -> bytes:
+        """Bytes after the last row of the last pass."""
+        ...
+
+
 class TruncatedError(Exception):
     """The format has no way to say that the table is broken: cut the body."""
 
@@ -172,6 +204,9 @@ class Format:
         Identifier of the output format in TAPRegExt 1.0, where one exists.
     make
         Makes the writer.
+    make_spooled
+        Makes the writer for tables of any size, if the format cannot do without keeping the rows. That of `make`
+        keeps them in memory, which is for small tables only.
     """
 
     key: str
@@ -180,3 +215,4 @@ class Format:
     extension: str
     make: Callable[[TableHeader], Writer]
     ivo_id: str | None = None
+    make_spooled: Callable[[TableHeader], SpooledWriter] | None = None

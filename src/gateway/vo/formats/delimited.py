@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gateway.vo.formats.base import Broken, Ending, TableHeader, TruncatedError, canonical_columns
-from gateway.vo.formats.cells import Literals, cell_text, has_any, join_rows
+from gateway.vo.formats.cells import Literals, cell_text, constant, has_any, join_rows
 
 LITERALS = Literals(true="true", false="false", plus_infinity="Infinity", minus_infinity="-Infinity")
 """Spellings that Python, Java, JavaScript, R, pandas and PostgreSQL all read."""
@@ -18,14 +18,17 @@ PIECE_ROWS = 16_384
 """Rows that are serialised at once, as for VOTable."""
 
 
+QUOTE = pa.scalar('"')
+
+
 def csv_cells(text: pa.Array) -> pa.Array:
     """Quote what needs it. An empty text is ``""``, a null is nothing, so that both come back."""
-    is_empty = pc.equal(text, "")
+    is_empty = pc.equal(text, constant(""))
     if not has_any(text, b",", b'"', b"\n", b"\r"):
-        return pc.if_else(is_empty, '""', text)
+        return pc.if_else(is_empty, constant('""'), text)
     needs_quotes = pc.or_(pc.match_substring_regex(text, '[,"\r\n]'), is_empty)
     doubled = pc.replace_substring(text, '"', '""')
-    quoted = pc.binary_join_element_wise('"', doubled, '"', "")
+    quoted = pc.binary_join_element_wise(QUOTE, doubled, QUOTE, constant(""))
     return pc.if_else(needs_quotes, quoted, text)
 
 
@@ -80,7 +83,7 @@ class DelimitedWriter:
         ]
         if len(cells) == 1:
             # A row that is an empty line would be skipped by most readers.
-            cells = [cells[0].fill_null('""')] if self._dialect is CSV else cells
+            cells = [cells[0].fill_null(constant('""'))] if self._dialect is CSV else cells
         return b"".join((join_rows(cells, self._dialect.separator, "\n"), b"\n"))
 
     def end(self, ending: Ending) -> bytes:

@@ -1,6 +1,6 @@
-"""BINARY2: rows as big-endian bytes, made column by column (VOTable 1.4, "BINARY2 Serialization").
+"""BINARY2 and BINARY: rows as big-endian bytes, made column by column (VOTable 1.4, "BINARY2 Serialization").
 
-A row is a run of null flags, then its cells. Neighbouring cells of fixed width are filled into one numpy
+A row is a run of null flags, which BINARY does not have, then its cells. Neighbouring cells of fixed width are filled into one numpy
 record array; cells of varying length are Arrow binary arrays; one Arrow kernel joins the pieces of each
 row. No Python code runs per row. Measured against scattering into one byte array by computed positions,
 joining is five times as fast.
@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from gateway.errors import ServiceError
 from gateway.vo.formats.base import COMPLEX_DATATYPES
-from gateway.vo.formats.cells import flat_list, text_bytes, timestamp_text
-from gateway.vo.tableset import Datatype, Field
+from gateway.vo.formats.cells import constant, flat_list, text_bytes, timestamp_text
+from gateway.vo.tableset import REAL_DATATYPES, Datatype, Field
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Offsets = np.ndarray[Any, np.dtype[np.int64]]
@@ -81,11 +81,21 @@ def array_length(arraysize: str | None) -> int | None:
 
 
 class RowEncoder:
-    """Turns canonical columns into the bytes of BINARY2 rows."""
+    """Turns canonical columns into the bytes of BINARY2 or BINARY rows.
 
-    def __init__(self, fields: Sequence[Field]) -> None:
-        self._codecs = [codec(field) for field in fields]
-        self._flag_bytes = (len(fields) + 7) // 8
+    Parameters
+    ----------
+    fields
+        What the columns are.
+    nulls
+        BINARY: the number that stands for null in each field of whole numbers, ``None`` elsewhere. Without: BINARY2,
+        where flags tell the nulls.
+    """
+
+    def __init__(self, fields: Sequence[Field], nulls: Sequence[int | None] | None = None) -> None:
+        fills = [null or 0 for null in nulls or [0] * len(fields)]
+        self._codecs = [codec(field, fill) for field, fill in zip(fields, fills, strict=True)]
+        self._flag_bytes = (len(fields) + 7) // 8 if nulls is None else 0
 
     def encode(self, columns: Sequence[pa.Array]) -> memoryview:
         """Bytes of all rows, before base64."""
@@ -93,7 +103,9 @@ class RowEncoder:
         if not rows:
             return memoryview(b"")
         pieces: list[pa.Array] = []
-        run: list[tuple[tuple[Any, ...], np.ndarray]] = [((np.uint8, (self._flag_bytes,)), self._flags(columns))]
+        run: list[tuple[tuple[Any, ...], np.ndarray]] = []
+        if self._flag_bytes:
+            run.append(((np.uint8, (self._flag_bytes,)), self._flags(columns)))
         for column, plan in zip(columns, self._codecs, strict=True):
             match plan:
                 case Fixed(dtype=dtype, values=values):
@@ -104,22 +116,30 @@ class RowEncoder:
                     pieces += [_interleave(run, rows), _binary(cells)]
                     run = []
         if not pieces:
-            return _records(run, rows).view(np.uint8).data
+            return records_of(run, rows).view(np.uint8).data
         if run:
             pieces.append(_interleave(run, rows))
-        return text_bytes(pc.binary_join_element_wise(*pieces, b""))
+        return text_bytes(pc.binary_join_element_wise(*pieces, constant(b"")))
 
     def _flags(self, columns: Sequence[pa.Array]) -> np.ndarray:
         """Null flags, the first field in the highest bit of the first byte (VOT-17)."""
-        flags = np.zeros((len(columns[0]), self._flag_bytes), np.uint8)
+        flags = np.zeros((self._flag_bytes, len(columns[0])), np.uint8)  # a byte at a time: twice as fast
         for i, column in enumerate(columns):
             if column.null_count:
-                mask = column.is_null().to_numpy(zero_copy_only=False).view(np.uint8)
-                flags[:, i // 8] |= mask << (7 - i % 8)
-        return flags
+                flags[i // 8] |= _null_bits(column) << np.uint8(7 - i % 8)
+        return flags.T
 
 
-def _records(run: Sequence[tuple[tuple[Any, ...], np.ndarray]], rows: int) -> np.ndarray:
+def _null_bits(column: pa.Array) -> np.ndarray:
+    """1 where a cell is null, else 0; straight from Arrow's bitmap, which has 1 where it is not."""
+    first, skipped = divmod(column.offset, 8)
+    bitmap = np.frombuffer(column.buffers()[0], np.uint8)[first:]
+    bits: np.ndarray = np.unpackbits(bitmap, count=skipped + len(column), bitorder="little")[skipped:] ^ np.uint8(1)
+    return bits
+
+
+def records_of(run: Sequence[tuple[tuple[Any, ...], np.ndarray]], rows: int) -> np.ndarray:
+    """Columns, each with the type that it has in a row, as rows of one record array without gaps."""
     dtype = np.dtype([(f"f{i}", *dtype) for i, (dtype, _) in enumerate(run)])
     records = np.empty(rows, dtype)
     for i, (_, values) in enumerate(run):
@@ -128,7 +148,7 @@ def _records(run: Sequence[tuple[tuple[Any, ...], np.ndarray]], rows: int) -> np
 
 
 def _interleave(run: Sequence[tuple[tuple[Any, ...], np.ndarray]], rows: int) -> pa.Array:
-    records = _records(run, rows)
+    records = records_of(run, rows)
     width = records.dtype.itemsize
     return _binary(Cells(np.arange(0, (rows + 1) * width, width, dtype=np.int64), records.view(np.uint8)))
 
@@ -139,29 +159,36 @@ def _binary(cells: Cells) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(cells.offsets) - 1, buffers)
 
 
-def codec(field: Field) -> Codec:
-    """Way in which the cells of a field are written."""
+def codec(field: Field, null: int = 0) -> Codec:
+    """Way in which the cells of a field are written; ``null`` stands in whole numbers that are null."""
     length = array_length(field.type.arraysize)
     if field.type.is_text:
         return _text_codec(field, length)
     if field.type.datatype is Datatype.BIT:
         return _bit_codec(field, length)
     if field.type.is_array or field.type.datatype in COMPLEX_DATATYPES:
-        return _list_codec(field, length)
-    return _scalar_codec(field)
+        return _list_codec(field, length, null)
+    return _scalar_codec(field, null)
 
 
-def _scalar_codec(field: Field) -> Fixed:
+def _scalar_codec(field: Field, null: int) -> Fixed:
     if field.type.datatype is Datatype.BOOLEAN:
-        return Fixed(("u1",), lambda column: _letters(_numbers(column, fill=False)))
-    fill = math.nan if field.type.datatype in {Datatype.FLOAT, Datatype.DOUBLE} else 0
+        return Fixed(("u1",), _boolean_letters)
+    fill = math.nan if field.type.datatype in REAL_DATATYPES else null
     return Fixed((NUMPY_TYPES[field.type.datatype],), lambda column: _numbers(column, fill))
 
 
 def _numbers(column: pa.Array, fill: float) -> np.ndarray:
-    filled = column.fill_null(fill) if column.null_count else column
+    filled = column.fill_null(constant(fill, column.type)) if column.null_count else column
     values: np.ndarray = filled.to_numpy(zero_copy_only=False)
     return values
+
+
+def _boolean_letters(column: pa.Array) -> np.ndarray:
+    letters = _letters(_numbers(column, fill=False))
+    if column.null_count:
+        letters[column.is_null().to_numpy(zero_copy_only=False)] = ord("?")
+    return letters
 
 
 def _letters(values: np.ndarray) -> np.ndarray:
@@ -170,7 +197,7 @@ def _letters(values: np.ndarray) -> np.ndarray:
     return letters
 
 
-def _list_codec(field: Field, length: int | None) -> Codec:
+def _list_codec(field: Field, length: int | None, null: int) -> Codec:
     wire = np.dtype(NUMPY_TYPES[field.type.datatype])
     items = 2 if field.type.datatype in COMPLEX_DATATYPES else 1
     is_boolean = field.type.datatype is Datatype.BOOLEAN
@@ -188,7 +215,7 @@ def _list_codec(field: Field, length: int | None) -> Codec:
 
         return Varying(cells, lambda _, cells: cells.lengths // (wire.itemsize * items))
 
-    fill = ord("?") if is_boolean else math.nan if wire.kind == "f" else 0
+    fill = ord("?") if is_boolean else math.nan if wire.kind == "f" else null
     return Fixed(
         (wire, (length * items,)), lambda column: _table(field, column, *elements(column), length * items, fill)
     )
@@ -231,7 +258,9 @@ def _bit_codec(field: Field, length: int | None) -> Codec:
         return Cells(starts, np.packbits(bits))
 
     def counts(column: pa.Array, _: Cells) -> np.ndarray:
-        lengths: np.ndarray = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        lengths: np.ndarray = (
+            pc.list_value_length(column).fill_null(constant(0, pa.int32())).to_numpy(zero_copy_only=False)
+        )
         return lengths
 
     return Varying(cells, counts)
@@ -250,11 +279,11 @@ def _text_codec(field: Field, length: int | None) -> Codec:
     if length is None:
         return Varying(cells, lambda _, cells: cells.lengths // width)
     size = length * width
-    return Fixed((np.uint8, (size,)), lambda column: _padded(field, cells(column), size))
+    return Fixed((np.uint8, (size,)), lambda column: padded(field, cells(column), size))
 
 
-def _padded(field: Field, cells: Cells, size: int) -> np.ndarray:
-    """Cells filled up with NUL (VOT-18)."""
+def padded(field: Field, cells: Cells, size: int) -> np.ndarray:
+    """Cells filled up with NUL to so many bytes (VOT-18)."""
     lengths = cells.lengths
     if (lengths > size).any():
         raise ServiceError(f"column {field.name!r} has text longer than its arraysize {field.type.arraysize}")
@@ -264,9 +293,10 @@ def _padded(field: Field, cells: Cells, size: int) -> np.ndarray:
     return table
 
 
-def _utf8_cells(text: pa.Array) -> Cells:
+def utf8_cells(text: pa.Array) -> Cells:
+    """Text as UTF-8."""
     if text.null_count:
-        text = text.fill_null("")
+        text = text.fill_null(constant(""))
     offsets = np.frombuffer(text.buffers()[1], np.int32)[text.offset : text.offset + len(text) + 1].astype(np.int64)
     return Cells(offsets - offsets[0], np.frombuffer(text_bytes(text), np.uint8))
 
@@ -278,15 +308,15 @@ def ascii_cells(text: pa.Array) -> Cells:
     whole table. A column that breaks the promise, which ingest should have caught, has ``?`` in place of
     each such character; TABLEDATA and CSV carry it whole.
     """
-    cells = _utf8_cells(text)
+    cells = utf8_cells(text)
     if not cells.data.size or cells.data.max() < 0x80:
         return cells
-    return _utf8_cells(pc.replace_substring_regex(text, r"[^\x00-\x7f]", "?"))
+    return utf8_cells(pc.replace_substring_regex(text, r"[^\x00-\x7f]", "?"))
 
 
 def utf16_cells(text: pa.Array) -> Cells:
     """Text as big-endian UTF-16, characters beyond the first plane as two units."""
-    cells = _utf8_cells(text)
+    cells = utf8_cells(text)
     if not cells.data.size or cells.data.max() < 0x80:
         return Cells(cells.offsets * 2, cells.data.astype(">u2").view(np.uint8))
     # A UTF-8 byte starts no unit (continuation), one, or two (lead byte of four).

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.vo.formats.base import Broken, Complete, Ending, Info, Overflow, TableHeader
+from gateway.vo.formats.names import distinct
 from gateway.vo.markup import attributes, element, escaped
 from gateway.vo.tableset import Field
 
@@ -38,21 +39,12 @@ def status_xml(value: str, text: str | None = None) -> str:
 
 def field_ids(names: Iterable[str]) -> Iterator[str]:
     """XML identifiers made from names, unique also without regard to case (VOT-4)."""
-    taken: set[str] = set()
-    for name in names:
-        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-        if not re.match(r"[A-Za-z_]", stem):
-            stem = f"col_{stem}"
-        candidate, number = stem, 1
-        while candidate.lower() in taken:
-            number += 1
-            candidate = f"{stem}_{number}"
-        taken.add(candidate.lower())
-        yield candidate
+    stems = (re.sub(r"[^A-Za-z0-9_.-]", "_", name) for name in names)
+    return distinct((stem if re.match(r"[A-Za-z_]", stem) else f"col_{stem}" for stem in stems), is_folded=True)
 
 
-def field_xml(field: Field, identifier: str) -> str:
-    """FIELD with all that is known of the column.
+def field_xml(field: Field, identifier: str, null: int | None = None) -> str:
+    """FIELD with all that is known of the column, and the number that stands for null where one does (VOT-16).
 
     A UCD that the schema forbids is left out: one bad word in a description must not break every result.
     """
@@ -67,21 +59,24 @@ def field_xml(field: Field, identifier: str) -> str:
         "ucd": ucd,
         "utype": field.utype or None,
     }
-    description = element("DESCRIPTION", field.description or None)
-    return f"<FIELD{attributes(values)}" + (f">{description}</FIELD>\n" if description else "/>\n")
+    inner = element("DESCRIPTION", field.description or None)
+    if null is not None:
+        inner += f'<VALUES null="{null}"/>'
+    return f"<FIELD{attributes(values)}" + (f">{inner}</FIELD>\n" if inner else "/>\n")
 
 
-def table_xml(header: TableHeader) -> str:
+def table_xml(header: TableHeader, nulls: Sequence[int | None] | None = None) -> str:
     """TABLE up to the last FIELD; the caller writes DATA and closes."""
     ids = field_ids(field.name for field in header.fields)
-    fields = "".join(field_xml(field, identifier) for field, identifier in zip(header.fields, ids, strict=True))
+    fields = "".join(map(field_xml, header.fields, ids, nulls or [None] * len(header.fields)))
     description = element("DESCRIPTION", header.description or None)
     return f"<TABLE{attributes({'name': header.name})}>\n{description}{fields}"
 
 
-def head_xml(header: TableHeader) -> str:
+def head_xml(header: TableHeader, nulls: Sequence[int | None] | None = None) -> str:
     """Document up to the last FIELD; QUERY_STATUS says OK, which a trailing INFO may take back."""
-    return f'{PROLOGUE}<RESOURCE type="results">\n{status_xml("OK")}{infos_xml(header.infos)}{table_xml(header)}'
+    infos = status_xml("OK") + infos_xml(header.infos)
+    return f'{PROLOGUE}<RESOURCE type="results">\n{infos}{table_xml(header, nulls)}'
 
 
 def tail_xml(header: TableHeader, ending: Ending) -> str:

@@ -95,9 +95,9 @@ def _votype(name: str, attributes: Mapping[str, str]) -> VOType:
     type_ = VOType(datatype, arraysize, attributes.get("xtype") or None)
     if (type_.xtype or "").lower() in _TIMESTAMPS:  # of numbers it means nothing
         type_ = replace(type_, xtype="timestamp" if type_.is_text else None)
+    if arraysize == "1":  # how older writers say that a value is a scalar; deprecated by erratum 3 of VOTable 1.3
+        type_ = replace(type_, arraysize=None)
     if type_.is_text:
         return type_
-    if arraysize == "1":  # how older writers say that a value is a scalar
-        type_ = replace(type_, arraysize=None)
     # astropy calls a column of booleans one of lone bits.
     return replace(type_, datatype=Datatype.BOOLEAN) if type_.datatype is Datatype.BIT and not type_.is_array else type_
