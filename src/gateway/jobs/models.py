@@ -70,7 +70,8 @@ class Upload:
 class Result:
     """What a job left: an object in the result store.
 
-    ``rows`` is ``None`` where a result has none; ``is_overflow`` tells that rows were cut at MAXREC.
+    ``rows`` is ``None`` where a result has none; ``is_overflow`` tells that rows were cut at MAXREC; ``sidecar`` is the key
+    of the same rows as `services.sidecars` writes them, ``None`` where there are none.
     """
 
     result_id: str
@@ -79,6 +80,12 @@ class Result:
     media_type: str
     rows: int | None = None
     is_overflow: bool = False
+    sidecar: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All objects that belong to it."""
+        return (self.key,) if self.sidecar is None else (self.key, self.sidecar)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Result:
@@ -90,6 +97,7 @@ class Result:
             media_type=record["media_type"],
             rows=record["rows"],
             is_overflow=record["overflow"],
+            sidecar=record.get("sidecar"),  # rows of older versions have none
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +109,7 @@ class Result:
             "media_type": self.media_type,
             "rows": self.rows,
             "overflow": self.is_overflow,
+            "sidecar": self.sidecar,
         }
 
 

@@ -635,7 +635,8 @@ class JobStore:
         running: set[str] = set()
         for row in rows:
             named |= {upload["key"] for upload in row["uploads"]}
-            named |= {result["key"] for results in row["results"] or () for result in results}
+            for results in row["results"] or ():
+                named |= {key for result in results for key in Result.from_json(result).keys}
             running |= {f"{row['id']}/{claim}" for claim in row["claims"] or ()}
         return {key for key in keys if key in named or key.rpartition("/")[0] in running}
 

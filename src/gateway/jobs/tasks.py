@@ -11,27 +11,33 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
+import structlog
 
 from gateway.children import report
 from gateway.errors import DatasetError, NoOverlapError, NotFoundError, ServiceError, UsageError
 from gateway.jobs.files import fetch_uploads
 from gateway.jobs.models import Result, Upload, result_prefix, session_label
+from gateway.services import sidecars
 from gateway.services.access import Caller
 from gateway.services.cutouts import CutoutService
 from gateway.services.queries import QueryService, ResultTable
+from gateway.services.rows import Rows
 from gateway.services.serialise import serialise
+from gateway.services.sidecars import Sidecar
 from gateway.storage.results import ResultStore, save_file
 from gateway.vo import formats, soda
 from gateway.vo.dali import ParamBag
 from gateway.vo.formats.base import Format, Overflow
 from gateway.vo.soda import CutoutRequest
 from gateway.vo.tap import TapRequest
+
+log = structlog.get_logger()
 
 REPORT_INTERVAL_S = 1.0
 """How often a task tells how far it is: readers poll no faster, and each report is a line through a pipe."""
@@ -101,6 +107,11 @@ class Services(Protocol):
         """Where results go and uploads lie."""
         ...
 
+    @property
+    def sidecar_max_bytes(self) -> int:
+        """Largest sidecar that is kept beside a table, bytes."""
+        ...
+
 
 Task = Callable[[Work, Any], Awaitable[Sequence[Result]]]
 Factory = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Any]]
@@ -111,15 +122,20 @@ async def run_query(work: Work, services: Services) -> Sequence[Result]:
     request = TapRequest.from_params(ParamBag(work.parameters))
     form, media_type = formats.find(request.response_format)
     caller = Caller(key=work.owner, account=work.account, base_url=work.base_url)
-    with tempfile.TemporaryDirectory(prefix="gw-uploads-") as folder:
-        uploads = await fetch_uploads(work.uploads, services.results, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="gw-query-") as name:
+        folder = Path(name)
+        uploads = await fetch_uploads(work.uploads, services.results, folder)
         table = await services.queries.open(
             request, caller, uploads=uploads, time_limit=work.time_limit or UNLIMITED, label=work.label
         )
-        async with aclosing(table):
+        # at the URL of the result no parameters are needed to have it all again
+        table.header = replace(table.header, parameters=())
+        sidecar = Sidecar(services.results, work.key(sidecars.NAME), table.header, max_bytes=services.sidecar_max_bytes)
+        async with aclosing(table), aclosing(sidecar):
             key = work.key(f"result{form.extension}")
-            async with aclosing(_pieces(table, form)) as pieces:
+            async with aclosing(_pieces(table, form, sidecar)) as pieces:
                 size = await services.results.write(key, pieces)
+            sidecar_key = await sidecar.finish()
     return [
         Result(
             result_id="result",
@@ -128,6 +144,7 @@ async def run_query(work: Work, services: Services) -> Sequence[Result]:
             media_type=media_type,
             rows=table.nrows,
             is_overflow=isinstance(table.ending, Overflow),
+            sidecar=sidecar_key,
         )
     ]
 
@@ -164,10 +181,11 @@ TASKS: Mapping[str, Task] = {"tap": run_query, "soda": run_cutout}
 
 
 class _Watched:
-    """A table that tells how far it is, and keeps the error that broke it."""
+    """A table that tells how far it is, gives its rows to the sidecar too, and keeps the error that broke it."""
 
-    def __init__(self, table: ResultTable) -> None:
+    def __init__(self, table: ResultTable, sidecar: Sidecar) -> None:
         self._table = table
+        self._sidecar = sidecar
         self.error: Exception | None = None
         self._next_report = time.monotonic() + REPORT_INTERVAL_S
 
@@ -178,20 +196,27 @@ class _Watched:
         try:
             batch = await anext(self._table)
         except StopAsyncIteration:
+            await self._tell_ending()
             raise
         except Exception as e:
             self.error = e
             raise
+        await self._sidecar.add(batch)
+        await self._tell_ending()
         if time.monotonic() >= self._next_report:
             self._next_report = time.monotonic() + REPORT_INTERVAL_S
             report(rows=self._table.nrows)
         return batch
 
+    async def _tell_ending(self) -> None:
+        if self._table.ending is not None:  # what was given was the last: the sidecar waits for nothing more
+            await self._sidecar.end(self._table.ending)
 
-async def _pieces(table: ResultTable, form: Format) -> AsyncGenerator[bytes, None]:
+
+async def _pieces(table: ResultTable, form: Format, sidecar: Sidecar) -> AsyncGenerator[bytes, None]:
     """Bytes of a whole table. A broken one raises, where a stream to a client would end with a note in band."""
-    watched = _Watched(table)
-    pieces = serialise(cast("ResultTable", watched), form)
+    watched = _Watched(table, sidecar)
+    pieces = serialise(cast("Rows", watched), form)
     try:
         async with aclosing(pieces) as body:
             async for piece in body:

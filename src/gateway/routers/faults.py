@@ -24,7 +24,7 @@ from gateway.errors import (
     TransientError,
     UsageError,
 )
-from gateway.vo import soda
+from gateway.vo import scs, soda
 from gateway.vo.votable import error_document
 
 Faults = tuple[tuple[type[Exception], int], ...]
@@ -117,6 +117,23 @@ def _named_fault(error: Exception, *, is_text: bool) -> Response:
 def fault_word(error: Exception) -> str:
     """Word with which errors of SIA and DataLink begin (DALI 1.1, "Errors")."""
     return next(word for kind, word in FAULT_WORDS if isinstance(error, kind))
+
+
+def scs_fault(error: Exception) -> Response:
+    """Render an error as Simple Cone Search does: a VOTable with an INFO ``Error`` (SCS-11).
+
+    The standard speaks of a document and not of a status, and TOPCAT and STILTS read the document of a 200 only: of a 400
+    they tell the number and the URL. So what the caller can mend is told with status 200; a table that is not there,
+    overload and our own faults keep the status that proxies and scripts go by.
+    """
+    if isinstance(error, ServiceError):
+        log.error("Request failed", exc_info=error)
+    return Response(
+        scs.error_document(public_message(error)),
+        200 if isinstance(error, UsageError) else status_of(error, TAP),
+        {"Cache-Control": "no-store", **headers_of(error)},
+        scs.CONTENT_TYPE,
+    )
 
 
 def soda_fault(error: Exception) -> Response:

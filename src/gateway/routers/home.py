@@ -34,7 +34,7 @@ cutout = image.processed(circle=(image["s_ra"], image["s_dec"], 0.05))</pre>
 <h2>Service</h2>
 <p><a href="{base}/tap">TAP</a> · <a href="{base}/tap/tables">tables</a> ·
 <a href="{base}/tap/capabilities">capabilities</a> · <a href="{base}/tap/availability">availability</a> ·
-<a href="{base}/sia2/capabilities">SIA 2</a> · <a href="{base}/soda/capabilities">SODA</a> ·
+<a href="{base}/scs">Cone Search</a> · <a href="{base}/sia2/capabilities">SIA 2</a> · <a href="{base}/soda/capabilities">SODA</a> ·
 <a href="{base}/datalink/capabilities">DataLink</a> · <a href="{base}/docs">OpenAPI</a></p>
 <p><small>vo-gateway {version}</small></p>
 </body></html>

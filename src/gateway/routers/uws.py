@@ -12,15 +12,17 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
-from gateway.errors import NotFoundError, ParameterError
-from gateway.jobs.models import ErrorType, Job
+from gateway.errors import NotFoundError, NotSupportedError, ParameterError
+from gateway.jobs.models import ErrorType, Job, Result
 from gateway.jobs.phases import Phase
-from gateway.routers.deps import BaseUrl, CallerDep, GatewayDep
+from gateway.routers.deps import BaseUrl, CallerDep, Gateway, GatewayDep
 from gateway.routers.faults import fault_route, text_fault
 from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
-from gateway.vo import uws
+from gateway.routers.respond import table_response
+from gateway.vo import formats, pages, uws
 from gateway.vo.dali import Parameter
+from gateway.vo.pages import Page
 from gateway.vo.votable import error_document
 
 XML = "text/xml; charset=utf-8"
@@ -205,14 +207,17 @@ def _add_products(router: APIRouter, routes: JobRoutes) -> None:
         job = await gateway.jobs.get(job_list, job_id, caller)
         return _xml(uws.results(_results(job, f"{base}{path}/{job_id}")))
 
-    @router.get("/{job_id}/results/{result_id}", summary="A result")
-    async def get_result(job_id: str, result_id: str, caller: CallerDep, gateway: GatewayDep) -> Response:
-        """Give a result as it was stored."""
+    @router.get("/{job_id}/results/{result_id}", summary="A result", **documented(pages.PARAMETERS, "query"))
+    async def get_result(job_id: str, result_id: str, bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
+        """Give a result as it was stored; a table also in another format, or some of its rows."""
+        page = Page.from_params(bag)
         job = await gateway.jobs.get(job_list, job_id, caller)
         result = next((result for result in job.results if result.result_id == result_id), None)
         if result is None:
             raise NotFoundError(f"This job is {job.phase} and has no result {result_id!r}")
-        return await _stored(gateway, result.key, result.media_type, result.key.rpartition("/")[2])
+        if page.is_whole and (media_type := _as_stored(result, page.response_format)) is not None:
+            return await _stored(gateway, result.key, media_type, result.key.rpartition("/")[2])
+        return _again(gateway, result, page)
 
     @router.get("/{job_id}/error", summary="Why the job failed")
     async def get_error(job_id: str, caller: CallerDep, gateway: GatewayDep) -> Response:
@@ -232,11 +237,41 @@ def _wants_run(phase: str | None) -> bool:
 async def _stored(gateway: GatewayDep, key: str, media_type: str, name: str) -> Response:
     stored = await gateway.jobs.open_stored(key)
     headers = {
+        "Content-Type": media_type,  # as a header: Starlette would add a charset to text, and DALI-34 wants what was asked for
         "Content-Length": str(stored.size),
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}",
         "X-Content-Type-Options": "nosniff",
     }
-    return StreamingResponse(stored.chunks(), headers=headers, media_type=media_type)
+    return StreamingResponse(stored.chunks(), headers=headers)
+
+
+def _as_stored(result: Result, response_format: str | None) -> str | None:
+    """Content-Type of the stored bytes if they are what is wanted; ``None``: other ones are."""
+    if response_format is None:
+        return result.media_type
+    wanted, content_type = formats.find(response_format)
+    return content_type if result.rows is not None and wanted == formats.find(result.media_type)[0] else None
+
+
+def _again(gateway: Gateway, result: Result, page: Page) -> Response:
+    """Give rows of a table from its sidecar; the query does not run again."""
+    if result.rows is None:
+        raise NotSupportedError("This result is no table: it can be had whole and as it is, without parameters")
+    key = result.sidecar
+    if key is None:
+        raise NotSupportedError(
+            "Of this result no copy is kept from which other formats or some of its rows could be made: it is too large "
+            "(GATEWAY_SIDECAR_MAX_BYTES). Fetch it whole, without parameters, or run the query again with the RESPONSEFORMAT "
+            "or the rows that you want"
+        )
+    form, content_type = formats.find(page.response_format or result.media_type)
+    return table_response(
+        lambda: gateway.tables.open(key, page),
+        form=form,
+        content_type=content_type,
+        fault=text_fault,
+        stall_limit=gateway.site.stall_limit,
+    )
 
 
 def _document(job: Job, url: str) -> uws.JobDocument:
