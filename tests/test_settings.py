@@ -74,6 +74,8 @@ def test_secrets_are_not_shown(monkeypatch) -> None:
         ("GATEWAY_AUTHORITY", "our survey", "org.example"),
         ("GATEWAY_REDIS_URL", "me:hunter2@cache", "redis://host:6379"),
         ("GATEWAY_LEASE", "soon", "duration"),
+        ("GATEWAY_UPLOAD_HOSTS", "archive.internal, 10.1.0.0/99", "'10.1.0.0/99' is none"),
+        ("GATEWAY_UPLOAD_HOSTS", "http://archive.internal", "host names"),
         ("GATEWAY_WORKER_SLOTS", "0", "greater than or equal to 1"),
         ("GATEWAY_CONFIG", "/nowhere/gateway.toml", "No such file"),
     ],

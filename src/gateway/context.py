@@ -24,19 +24,23 @@ from gateway.jobs.service import JobLimits, JobList, JobService, Validator
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
 from gateway.services.access import Caller
+from gateway.services.cones import ConeService
 from gateway.services.cutouts import CutFile, CutoutService, cut_in_thread
 from gateway.services.datafiles import DataFileService
 from gateway.services.discovery import DiscoveryService
 from gateway.services.links import LinkService
 from gateway.services.queries import QueryLimits, QueryService
 from gateway.services.repository import FileRepository, Repository
+from gateway.services.sidecars import StoredTables
 from gateway.services.slots import Slots
 from gateway.services.uploads import ReadUpload, UploadLimits, Uploads, read_in_thread
 from gateway.settings import Settings
 from gateway.sky.search import HealpixIndex
+from gateway.storage.addresses import Gatekeeper
+from gateway.storage.fetching import Fetcher
 from gateway.storage.results import LocalResultStore, ResultStore
 from gateway.vo import soda
-from gateway.vo.formats.base import Info
+from gateway.vo.provenance import Publisher
 from gateway.vo.soda import CutoutRequest
 from gateway.vo.tap import TapRequest
 
@@ -56,10 +60,12 @@ class Context:
 
     queries: QueryService
     discovery: DiscoveryService
+    cones: ConeService
     links: LinkService
     cutouts: CutoutService
     files: DataFileService
     jobs: JobService
+    tables: StoredTables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,7 @@ class TaskServices:
     queries: QueryService
     cutouts: CutoutService
     results: ResultStore
+    sidecar_max_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +136,12 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         yield Context(
             queries=queries,
             discovery=DiscoveryService(queries),
+            cones=ConeService(queries),
             links=LinkService(repository),
             cutouts=cutouts,
             files=DataFileService(repository),
             jobs=jobs,
+            tables=StoredTables(results),
         )
 
 
@@ -151,7 +160,9 @@ async def open_queries(
         temp_file_limit=settings.query_temp_limit,
     )
     registry = Registry(urls.catalog or urls.catalog_admin)
+    fetcher = Fetcher(gatekeeper=Gatekeeper(allowed=settings.upload_hosts), time_limit=settings.upload_fetch_limit)
     async with AsyncExitStack() as stack:
+        stack.callback(fetcher.close)
         stack.push_async_callback(registry.aclose)
         stack.push_async_callback(engine.aclose)
         yield QueryService(
@@ -164,8 +175,10 @@ async def open_queries(
                     max_rows=settings.upload_max_rows,
                     max_columns=settings.upload_max_columns,
                     max_tables=settings.upload_max_tables,
+                    max_fetched_bytes=settings.request_max_bytes,
                 ),
                 read=read_upload,
+                fetcher=fetcher,
             ),
             limits=QueryLimits(
                 maxrec_default=settings.maxrec_default,
@@ -175,7 +188,7 @@ async def open_queries(
                 slots=slots,
                 slot_patience=settings.slot_patience,
             ),
-            provenance=_provenance(settings),
+            publisher=_publisher(settings),
         )
 
 
@@ -190,7 +203,12 @@ async def open_task_services(record: Mapping[str, Any]) -> AsyncIterator[TaskSer
             slots=_cutout_slots(settings, 1),
             most_pixels=settings.cutout_max_pixels,
         )
-        yield TaskServices(queries=queries, cutouts=cutouts, results=open_results(settings))
+        yield TaskServices(
+            queries=queries,
+            cutouts=cutouts,
+            results=open_results(settings),
+            sidecar_max_bytes=settings.sidecar_max_bytes,
+        )
 
 
 @asynccontextmanager
@@ -267,15 +285,21 @@ def _cutout_validator(cutouts: CutoutService) -> Validator:
     return validate
 
 
-def _provenance(settings: Settings) -> tuple[Info, ...]:
-    software = Info("server_software", f"vo-gateway/{__version__}")
-    return (software, Info("publisher", settings.publisher)) if settings.publisher else (software,)
+def _publisher(settings: Settings) -> Publisher:
+    # The authority of the example is nobody's, so that services of it have no identifier.
+    is_example = settings.authority == Settings.model_fields["authority"].default
+    return Publisher(
+        software=f"vo-gateway/{__version__}",
+        name=settings.publisher,
+        contact=settings.contact,
+        authority=None if is_example else settings.authority,
+    )
 
 
 def _upload_children(settings: Settings) -> ChildSettings:
     return ChildSettings(
         memory_bytes=settings.child_memory_bytes,
-        preload=("gateway.services.uploads", "gateway.vo.votable.reader", "gateway.sky.index"),
+        preload=("gateway.services.reading", "gateway.sky.index"),
     )
 
 
@@ -293,7 +317,7 @@ def _cut_in_child(children: ChildPool, within: timedelta) -> CutFile:
 
 def _in_child(children: ChildPool) -> ReadUpload:
     async def read(**arguments: Any) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = await children.call("gateway.services.uploads:read_upload", **arguments)
+        answer: Mapping[str, Any] = await children.call("gateway.services.reading:read_upload", **arguments)
         return answer
 
     return read

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from gateway import __version__
 from gateway.context import open_context
 from gateway.log import configure_logs
-from gateway.routers import datalink, files, health, home, sia, soda, tap
+from gateway.routers import datalink, files, health, home, scs, sia, soda, tap
 from gateway.routers.deps import LOOPBACK, Gateway, Site
 from gateway.settings import Settings
 from gateway.vo.capabilities import TapLimits
@@ -29,17 +29,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 site=make_site(settings),
                 queries=context.queries,
                 discovery=context.discovery,
+                cones=context.cones,
                 links=context.links,
                 cutouts=context.cutouts,
                 files=context.files,
                 jobs=context.jobs,
+                tables=context.tables,
             )
             yield
 
     app = FastAPI(
         title=settings.title,
         version=__version__,
-        summary="Virtual Observatory services: TAP 1.1 with ADQL, SIA 2, SODA, DataLink, UWS jobs",
+        summary="Virtual Observatory services: TAP 1.1 with ADQL, Cone Search, SIA 2, SODA, DataLink, UWS jobs",
         lifespan=lifespan,
         root_path=settings.base_path,
     )
@@ -47,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         home.router,
         *tap.routers,
         *sia.routers,
+        *scs.routers,
         *datalink.routers,
         *soda.routers,
         files.router,
@@ -75,6 +78,7 @@ def make_site(settings: Settings) -> Site:
             retention_default=settings.retention_default,
             retention_hard=settings.retention_hard,
             upload_max_rows=settings.upload_max_rows,
+            sync_time_limit=settings.sync_time_limit if settings.capabilities_by_mode else None,
         ),
     )
 

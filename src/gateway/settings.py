@@ -11,6 +11,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -102,6 +103,12 @@ class Settings(BaseSettings):
     authority: str = Field("example.org.gateway", description="IVOA authority in identifiers.")
     title: str = Field("vo-gateway", description="Name of the service, shown to people.")
     publisher: str | None = Field(None, description="Publisher named in results.")
+    contact: str | None = Field(None, description="E-mail address or URL for questions, named in results.")
+    capabilities_by_mode: bool = Field(
+        default=False,
+        description="Tell the time limit of synchronous queries in capabilities, in the way of TAPRegExt 1.1 (forMode), which "
+        "validators that know TAPRegExt 1.0 call an error.",
+    )
 
     # -- limits ------------------------------------------------------------------------------------------
     maxrec_default: int = Field(100_000, ge=1, description="Rows returned when a request has no MAXREC.")
@@ -117,7 +124,15 @@ class Settings(BaseSettings):
     upload_max_rows: int = Field(1_000_000, ge=1, description="Most rows of an uploaded table.")
     upload_max_columns: int = Field(1_000, ge=1, description="Most columns of an uploaded table.")
     upload_max_tables: int = Field(20, ge=1, description="Most tables uploaded with one query.")
-    request_max_bytes: int = Field(64 * 2**20, ge=1, description="Largest request body, bytes.")
+    upload_hosts: Names = Field(
+        (),
+        description="Hosts, addresses and networks that are not public and that tables may be fetched from all the "
+        "same, for example archive.internal, 10.1.0.0/16.",
+    )
+    upload_fetch_limit: Duration = Field(timedelta(seconds=30), description="Longest fetch of a table behind a URL.")
+    request_max_bytes: int = Field(
+        64 * 2**20, ge=1, description="Largest request body, bytes; also of what its URLs lead to, all together."
+    )
     query_max_length: int = Field(100_000, ge=1, description="Longest ADQL text, characters.")
     sync_slots: int = Field(16, ge=1, description="Synchronous queries that run at once in one API process.")
     slot_patience: Duration = Field(timedelta(seconds=5), description="How long a request waits for a free slot.")
@@ -147,6 +162,12 @@ class Settings(BaseSettings):
     poll_interval: Duration = Field(timedelta(seconds=5), description="How often workers look for jobs unasked.")
     results_reserve_bytes: int = Field(
         256 * 2**20, ge=0, description="No new jobs are taken when the result store has less free space."
+    )
+    sidecar_max_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Largest copy, as Parquet, that is kept beside a job's table to give it again in other formats and in "
+        "parts, bytes; 0: none.",
     )
     sweep_age: Duration = Field(timedelta(hours=1), description="Age at which unreferenced results are removed.")
 
@@ -188,6 +209,20 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write three or more letters, digits, dots, hyphens and underscores, for example org.example"
             )
+        return value
+
+    @field_validator("upload_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                if not re.fullmatch(r"[A-Za-z0-9._-]+", text):
+                    raise ValueError(
+                        f"{text!r} is none; write host names, addresses and networks, for example archive.internal, "
+                        "10.1.0.0/16"
+                    ) from None
         return value
 
     @field_validator("redis_url")

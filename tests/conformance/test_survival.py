@@ -111,7 +111,9 @@ def test_job_completes_once_though_its_worker_is_killed(gateway: Running) -> Non
     table = pyvo.dal.AsyncTAPJob(job.url).fetch_result().to_table()
     assert len(table) == 1
     assert table["n"][0] > 0
-    assert len(files_below(gateway.home / "results")) == 1  # nothing of the first run is left
+    left = [name.rpartition("/") for name in files_below(gateway.home / "results")]
+    assert sorted(name for _, _, name in left) == ["result.vot", "rows.parquet"]
+    assert len({folder for folder, _, _ in left}) == 1  # nothing of the first run is left
 
 
 def test_next_start_works_after_everything_was_killed() -> None:

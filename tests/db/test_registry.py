@@ -77,7 +77,9 @@ def test_size_follows_arraysize(datatype: str, arraysize: str | None, size: int 
 
 
 async def test_a_published_table_is_read_back_as_it_was(database_url: str, owner: asyncpg.Connection) -> None:
-    table = stars(title="Stars", utype="a.b", index=3)
+    table = stars(
+        title="Stars", utype="a.b", index=3, origin=(("creator", 'É. "N"'), ("creator", "B"), ("citation", "it's"))
+    )
     await publish(owner, table)
     found = (await load(database_url)).find("survey.stars")
     assert found is not None
@@ -148,6 +150,18 @@ async def test_a_key_to_a_column_that_went_away_goes_too(  # TAP-75
     await publish(owner, stars())
     await publish(owner, Table("survey", "hidden", (column("id", "long", "bigint"),), "survey", "hidden", keys=(key,)))
     await publish(owner, stars(columns=stars().columns[1:]), replace=True)
+    found = (await load(database_url)).find("survey.hidden")
+    assert found is not None
+    assert found.keys == ()
+
+
+@pytest.mark.parametrize("pair", [("nothing", "id"), ("id", "nothing")])
+async def test_a_key_with_a_column_that_is_not_there_is_not_listed(  # TAP-75
+    database_url: str, owner: asyncpg.Connection, pair: tuple[str, str]
+) -> None:
+    key = ForeignKey("hidden_stars", "survey.stars", (pair,))
+    await publish(owner, stars())
+    await publish(owner, Table("survey", "hidden", (column("id", "long", "bigint"),), "survey", "hidden", keys=(key,)))
     found = (await load(database_url)).find("survey.hidden")
     assert found is not None
     assert found.keys == ()

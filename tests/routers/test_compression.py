@@ -74,6 +74,13 @@ def test_a_slow_client_is_sent_less() -> None:
     assert len(packed(pieces, slow=set(range(5)))) < len(TEXT) * 5 * 0.5
 
 
+def test_a_short_piece_tells_nothing_of_the_client() -> None:
+    stream = Gzip()
+    stream.piece(b"head")
+    stream.sent(4, 10.0)
+    assert len(stream.piece(TEXT)) > len(TEXT)
+
+
 def test_little_is_always_packed() -> None:
     answer = TEXT[: SMALL // 2]
     assert len(packed([answer])) < len(answer) * 0.6

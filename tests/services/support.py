@@ -14,7 +14,7 @@ from gateway.services.access import ANONYMOUS
 from gateway.services.queries import QueryLimits, QueryService, ResultTable
 from gateway.services.uploads import UploadLimits, Uploads
 from gateway.vo.dali import UploadedPart
-from gateway.vo.formats.base import Info
+from gateway.vo.provenance import Publisher
 from gateway.vo.tableset import Table
 from gateway.vo.tap import TapRequest, UploadRef
 from tests.db.support import MAKE_STARS, SURVEY, column, engine_on, execute_all, stars
@@ -27,7 +27,7 @@ LIMITS: Mapping[str, Any] = {
     "slots": 2,
     "slot_patience": timedelta(seconds=0.2),
 }
-UPLOADS = UploadLimits(max_bytes=2**20, max_rows=1000, max_columns=20, max_tables=2)
+UPLOADS = UploadLimits(max_bytes=2**20, max_rows=1000, max_columns=20, max_tables=2, max_fetched_bytes=2**20)
 
 BIG = "SELECT id FROM survey.big"
 SLOW = "SELECT COUNT(*) AS n FROM survey.big AS a, survey.big AS b, survey.big AS c"
@@ -52,7 +52,7 @@ async def service_on(url: str, **limits: object) -> AsyncIterator[QueryService]:
             index=None,
             uploads=Uploads(limits=UPLOADS),
             limits=QueryLimits(**{**LIMITS, **limits}),
-            provenance=(Info("publisher", "us"),),
+            publisher=Publisher(software="x/1", name="us"),
         )
         await registry.aclose()
 

@@ -39,7 +39,7 @@ async def test_the_header_says_what_was_asked(service: QueryService) -> None:
     table = await service.open(TapRequest("SELECT 1 AS a FROM survey.stars"), ANONYMOUS)
     infos = {info.name: info.value for info in table.header.infos}
     await table.aclose()
-    assert infos["QUERY"] == "SELECT 1 AS a FROM survey.stars"
+    assert infos["query"] == "SELECT 1 AS a FROM survey.stars"
     assert infos["standardID"] == "ivo://ivoa.net/std/TAP"
     assert infos["publisher"] == "us"
 

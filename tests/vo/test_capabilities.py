@@ -6,7 +6,14 @@ import pytest
 from lxml import etree
 
 from gateway.vo import formats
-from gateway.vo.capabilities import UPLOAD_HTTP, UPLOAD_INLINE, TapCapabilities, TapLimits, tap_capabilities
+from gateway.vo.capabilities import (
+    UPLOAD_HTTP,
+    UPLOAD_HTTPS,
+    UPLOAD_INLINE,
+    TapCapabilities,
+    TapLimits,
+    tap_capabilities,
+)
 from tests.support.xsd import is_valid
 
 LIMITS = TapLimits(
@@ -39,8 +46,8 @@ def table_access(service: TapCapabilities = SERVICE) -> etree._Element:
 
 @pytest.mark.parametrize(
     "service",
-    [SERVICE, replace(SERVICE, features=(), data_models=(), upload_methods=()), replace(SERVICE, upload_methods=(UPLOAD_INLINE, UPLOAD_HTTP))],
-    ids=["full", "bare", "http"],
+    [SERVICE, replace(SERVICE, features=(), data_models=(), upload_methods=())],
+    ids=["full", "bare"],
 )  # fmt: skip
 def test_tre1_the_document_is_valid(service):
     assert is_valid(tap_capabilities(service))
@@ -65,8 +72,25 @@ def test_vosi5_the_endpoints_are_listed_with_full_urls():
     assert {urls[key].get("use") for key in urls if "VOSI" in key} == {"full"}
 
 
-def test_decision15_what_is_not_built_is_not_advertised():
-    assert "examples" not in tap_capabilities(SERVICE).decode()
+def test_tap19_the_page_of_examples_is_for_browsers():
+    (found,) = (item for item in root() if item.get("standardID") == "ivo://ivoa.net/std/DALI#examples")
+    assert found.find("interface").get("{http://www.w3.org/2001/XMLSchema-instance}type") == "vr:WebBrowser"
+    assert found.findtext("interface/accessURL") == "https://example.org/tap/examples"
+
+
+def test_features_of_our_own_are_told_in_words():
+    service = replace(SERVICE, features=[*SERVICE.features, ("ivo://org.x/own", [("CASE", "When <so>"), ("%", None)])])
+    language = table_access(service).find("language")
+    assert language.findtext("description").endswith("Beyond it: CASE (When <so>); %")
+    assert {group.get("type") for group in language.iter("languageFeatures")} == {GEOMETRY, UDF}
+    assert is_valid(tap_capabilities(service))
+
+
+def test_tre12_limits_by_mode_are_told_only_if_given():
+    assert not root().xpath("//*[@forMode]")
+    told = root(replace(SERVICE, limits=replace(LIMITS, sync_time_limit=dt.timedelta(seconds=60))))
+    both = told.xpath("//executionDuration")
+    assert [(item.get("forMode"), item.findtext("hard")) for item in both] == [(None, "14400"), ("sync", "60")]
 
 
 def test_tre2_both_versions_of_adql():
@@ -96,7 +120,8 @@ def test_tre5_every_advertised_format_is_served_under_its_media_type():
 
 
 def test_tre7_uploads_are_declared_as_they_are_enforced():
-    assert [item.get("ivo-id") for item in table_access().iter("uploadMethod")] == [UPLOAD_INLINE]
+    declared = [item.get("ivo-id") for item in table_access().iter("uploadMethod")]
+    assert declared == [UPLOAD_INLINE, UPLOAD_HTTP, UPLOAD_HTTPS]
     assert table_access(replace(SERVICE, upload_methods=())).find("uploadLimit") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -198,6 +199,7 @@ def _table(
         sky=_sky(row, extension),
         keys=tuple(keys),
         index=row["table_index"],
+        origin=tuple((term, value) for term, value in json.loads(row["origin"] or "[]")),
     )
 
 
@@ -348,7 +350,7 @@ def _schema_statement(schema: Schema) -> str:
 
 _TABLE_COLUMNS = (
     "schema_name, table_type, utype, description, table_index, title, physical_schema, physical_name, nrows,"
-    " sky_ra, sky_dec, sky_healpix, sky_has_zones, sky_region, sky_cells"
+    " sky_ra, sky_dec, sky_healpix, sky_has_zones, sky_region, sky_cells, origin"
 )
 
 
@@ -371,6 +373,7 @@ def _table_statements(table: Table, *, replace: bool) -> Iterator[str]:
         sky.has_zones if sky else False,
         sky.region if sky else None,
         sky.cells if sky else None,
+        json.dumps(table.origin, ensure_ascii=False) if table.origin else None,
     )
     insert = f"INSERT INTO tap_schema.tables (table_name, {_TABLE_COLUMNS}) VALUES ({name}, {values})"
     if replace:
@@ -459,10 +462,12 @@ def grant_statements(table: Table, also: Iterable[str] = ()) -> Iterator[str]:
 
 
 def _closing_statements() -> Iterator[str]:
-    # A replaced table may lack a column that a key of another table names (TAP-75).
+    # A replaced table may lack a column that a key of another table names, and a description may name one that no
+    # file has (TAP-75).
     yield (
-        "DELETE FROM tap_schema.keys k USING tap_schema.key_columns p WHERE p.key_id = k.key_id AND NOT EXISTS ("
-        "SELECT FROM tap_schema.columns c WHERE (c.table_name, c.column_name) = (k.target_table, p.target_column))"
+        "DELETE FROM tap_schema.keys k USING tap_schema.key_columns p WHERE p.key_id = k.key_id AND NOT ("
+        "EXISTS (SELECT FROM tap_schema.columns c WHERE (c.table_name, c.column_name) = (k.target_table, p.target_column))"
+        " AND EXISTS (SELECT FROM tap_schema.columns c WHERE (c.table_name, c.column_name) = (k.from_table, p.from_column)))"
     )
     # char says that every value is ASCII; TAP_SCHEMA's own columns have to keep that promise too.
     for name in standard.TABLE_NAMES:

@@ -18,6 +18,9 @@ SLOW = 16e6
 SMALL = 32 * 1024
 """So little is packed in no time, whatever the network."""
 
+TELLING = 256 * 1024
+"""Fewer bytes go into the buffers of the network at once: how long they take tells nothing of the client."""
+
 LEVEL = 1
 """The fastest of zlib: TABLEDATA becomes a third, CSV a half, BINARY2 two thirds."""
 
@@ -61,7 +64,8 @@ class Gzip:
 
     def sent(self, nbytes: int, seconds: float) -> None:
         """Take note that the client took so many bytes in so long."""
-        self._is_slow = nbytes < SLOW * seconds
+        if nbytes >= TELLING:
+            self._is_slow = nbytes < SLOW * seconds
 
     def piece(self, data: bytes) -> bytes:
         """Encode a piece; several milliseconds for a large one, the interpreter's lock not held."""

@@ -17,6 +17,7 @@ from gateway.services.datafiles import DataFileService
 from gateway.services.discovery import DiscoveryService
 from gateway.services.links import LinkService
 from gateway.services.queries import QueryService
+from gateway.services.sidecars import StoredTables
 from gateway.vo.capabilities import TapLimits
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -51,6 +52,7 @@ class Gateway:
     cutouts: CutoutService
     files: DataFileService
     jobs: JobService
+    tables: StoredTables
 
 
 async def gateway(request: Request) -> Gateway:

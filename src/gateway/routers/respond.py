@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from gateway.routers.compression import SMALL, Gzip, takes_gzip
-from gateway.services.queries import ResultTable
+from gateway.services.rows import Rows
 from gateway.services.serialise import serialise
 from gateway.vo.formats import Format
 from gateway.vo.formats.base import TruncatedError
@@ -82,15 +82,18 @@ class StreamedResponse(Response):
         async with AsyncExitStack() as held:
             try:
                 stream = await self._open(held)
-                whole = b"".join([piece async for piece in stream.body]) if stream.is_short else None
+                # Of a long body the first piece: a format that begins with its number of rows may fail until it is there.
+                ready = (
+                    b"".join([piece async for piece in stream.body]) if stream.is_short else await _first(stream.body)
+                )
             except Exception as e:  # noqa: BLE001 - the edge: every failure gets its document
                 self._is_sent = True
                 await self._fault(e)(scope, receive, send)
                 return
             async with aclosing(stream.body):
-                await self._send(stream, whole, Headers(scope=scope), send)
+                await self._send(stream, ready, Headers(scope=scope), send)
 
-    async def _send(self, stream: Stream, whole: bytes | None, asked: Headers, send: Send) -> None:
+    async def _send(self, stream: Stream, ready: bytes, asked: Headers, send: Send) -> None:
         headers = MutableHeaders(stream.headers)
         gzip = Gzip() if stream.is_packable and takes_gzip(asked.get("accept-encoding", "")) else None
         if stream.is_packable:
@@ -98,11 +101,12 @@ class StreamedResponse(Response):
         if gzip:
             headers["Content-Encoding"] = "gzip"
         start = {"type": "http.response.start", "status": stream.status, "headers": headers.raw}
-        if whole is None:
+        if not stream.is_short:
             await send(start)
-            await self._send_body(stream.body, gzip, send)
+            async with aclosing(_chained(ready, stream.body)) as body:
+                await self._send_body(body, gzip, send)
             return
-        data = await _packed(whole, gzip) + gzip.end() if gzip else whole
+        data = await _packed(ready, gzip) + gzip.end() if gzip else ready
         headers["Content-Length"] = str(len(data))
         await send(start)
         self._is_sent = True
@@ -116,7 +120,7 @@ class StreamedResponse(Response):
                 started = time.perf_counter()
                 async with asyncio.timeout(self._stall_s):
                     await send({"type": "http.response.body", "body": data, "more_body": True})
-                if gzip and buffered:
+                if gzip:
                     # The server takes a piece as soon as the client has taken the one before.
                     gzip.sent(buffered, time.perf_counter() - started)
                 buffered = len(data)
@@ -129,12 +133,22 @@ class StreamedResponse(Response):
         await send({"type": "http.response.body", "body": gzip.end() if gzip else b"", "more_body": False})
 
 
+async def _first(body: AsyncIterator[bytes]) -> bytes:
+    return await anext(body, b"")
+
+
+async def _chained(first: bytes, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for piece in body:
+        yield piece
+
+
 async def _packed(piece: bytes, gzip: Gzip) -> bytes:
     return gzip.piece(piece) if len(piece) < SMALL else await asyncio.to_thread(gzip.piece, piece)
 
 
 def table_response(
-    open_table: Callable[[], Awaitable[ResultTable]],
+    open_table: Callable[[], Awaitable[Rows]],
     *,
     form: Format,
     content_type: str,
@@ -150,6 +164,7 @@ def table_response(
             "Cache-Control": "no-store",
             "Content-Disposition": f'inline; filename="result{form.extension}"',
             "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",  # of use to HTML (A15)
         }
         is_short = table.ending is not None
         return Stream(headers, serialise(table, form), is_short=is_short, is_packable=form.key != "parquet")

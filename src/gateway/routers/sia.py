@@ -17,6 +17,7 @@ from gateway.services.access import Caller
 from gateway.vo import formats, paths, sia
 from gateway.vo.capabilities import ServiceInterface, service_capabilities
 from gateway.vo.dali import ParamBag
+from gateway.vo.provenance import request_infos
 from gateway.vo.sia import SiaQuery
 
 query = APIRouter(prefix=paths.SIA2, tags=["SIA"], route_class=fault_route(sia_fault))
@@ -43,10 +44,11 @@ def _search(bag: ParamBag, caller: Caller, gateway: Gateway) -> Response:
         form, content_type = formats.find(bag.one("RESPONSEFORMAT") or DEFAULT_FORMAT)
         fault = partial(sia_fault, is_text=form in {formats.CSV, formats.TSV})  # SIA2-13
         request = SiaQuery.from_params(bag)
+        asked = tuple(request_infos(caller.base_url + paths.IMAGE_SEARCH, bag.items))
     except GatewayError as e:
         return fault(e)
     return table_response(
-        lambda: gateway.discovery.search(request, caller),
+        lambda: gateway.discovery.search(request, caller, infos=asked),
         form=form,
         content_type=content_type,
         fault=fault,

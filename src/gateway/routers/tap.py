@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from gateway.errors import NotFoundError, ParameterError
 from gateway.routers.deps import CallerDep, Gateway, GatewayDep
@@ -11,15 +11,20 @@ from gateway.routers.openapi import documented
 from gateway.routers.params import Bag
 from gateway.routers.respond import table_response
 from gateway.routers.uws import JobRoutes, job_router
-from gateway.routers.vosi import XML, About, vosi_router
+from gateway.routers.vosi import About, kept_document, vosi_router
+from gateway.services.examples import examples_document
 from gateway.services.queries import ResultTable
 from gateway.vo import formats, obscore, paths, vosi
 from gateway.vo.capabilities import TapCapabilities, tap_capabilities
-from gateway.vo.dali import ParamBag
+from gateway.vo.dali import ParamBag, Parameter
 from gateway.vo.tap import SYNC_PARAMETERS, TapRequest
 
 sync = APIRouter(prefix=paths.TAP, tags=["TAP"], route_class=fault_route(votable_fault))
 metadata = APIRouter(prefix=paths.TAP, tags=["TAP"], route_class=fault_route(text_fault))
+
+TABLES_PARAMETERS = (
+    Parameter("DETAIL", "min: names and descriptions of tables only. max: all, with columns and keys."),
+)
 
 
 @sync.get("/sync", summary="Run a query and stream its table", **documented(SYNC_PARAMETERS, "query"))
@@ -50,24 +55,31 @@ def _query(bag: ParamBag, caller: CallerDep, gateway: GatewayDep) -> Response:
     )
 
 
-@metadata.get("/tables", summary="What can be queried")
-async def tables(bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
+@metadata.get("/tables", summary="What can be queried", **documented(TABLES_PARAMETERS, "query"))
+async def tables(request: Request, bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
     """Describe schemas, tables and columns (VOSI 1.1, "Table metadata")."""
-    detail = bag.one("DETAIL") or "max"
+    detail = (bag.one("DETAIL") or "max").lower()
     if detail not in {"min", "max"}:
         raise ParameterError("detail", detail, "use min (no columns) or max")
     tableset = await gateway.queries.tableset(caller)
-    return Response(vosi.tables(tableset, detail=detail), media_type=XML)
+    return kept_document(request, vosi.tables(tableset, detail=detail))
 
 
 @metadata.get("/tables/{name:path}", summary="One table with its columns")
-async def table(name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
+async def table(request: Request, name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
     """Describe one table in full; the name is that of ``/tables`` (VOSI 1.1, "Table metadata")."""
     tableset = await gateway.queries.tableset(caller)
     found = tableset.find(name)
     if found is None:
         raise NotFoundError(f"There is no table {name}; GET .../tables?detail=min lists them all")
-    return Response(vosi.table(found), media_type=XML)
+    return kept_document(request, vosi.table(found))
+
+
+@metadata.get("/examples", summary="Queries to learn from")
+async def examples(request: Request, caller: CallerDep, gateway: GatewayDep) -> Response:
+    """Show queries that run here, for people and programs (DALI 1.1, "DALI-examples")."""
+    body = await examples_document(gateway.queries, caller, gateway.site.title)
+    return kept_document(request, body, "application/xhtml+xml")
 
 
 def _capabilities(gateway: Gateway, url: str) -> bytes:
@@ -91,7 +103,7 @@ routers = (
         About(
             "Table Access Protocol",
             "This is a TAP 1.1 service. Give its URL to TOPCAT, Aladin or pyvo.",
-            (("tables", "what can be queried"), ("async", "your jobs")),
+            (("tables", "what can be queried"), ("examples", "queries to learn from"), ("async", "your jobs")),
         ),
     ),
     job_router(JobRoutes(name="tap", path=f"{paths.TAP}/async", parameters=SYNC_PARAMETERS)),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from html import escape
+from typing import NamedTuple
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from gateway.routers.compression import takes_gzip
 from gateway.routers.deps import BaseUrl, Gateway, GatewayDep
 from gateway.routers.faults import fault_route, text_fault
 from gateway.vo import vosi
@@ -32,6 +37,35 @@ class About:
     text: str
     resources: tuple[tuple[str, str], ...] = ()
     """Names below the URL, and what each is, besides those of VOSI."""
+
+
+def kept_document(request: Request, body: bytes, media_type: str = XML) -> Response:
+    """Answer with a document that changes rarely: a client that has it already is told so (ETag, 304)."""
+    # Weak: the document is the same in every content coding. Its own digest, since versions begin anew with a database.
+    prepared = _prepare(body)
+    headers = {"ETag": f'W/"{prepared.digest}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if _has(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    if takes_gzip(request.headers.get("accept-encoding", "")):
+        return Response(prepared.gzip, headers=headers | {"Content-Encoding": "gzip"}, media_type=media_type)
+    return Response(body, headers=headers, media_type=media_type)
+
+
+class _Prepared(NamedTuple):
+    digest: str
+    gzip: bytes
+
+
+@lru_cache(maxsize=32)
+def _prepare(body: bytes) -> _Prepared:
+    """Digest and packed form of a document; kept, since the same bytes are asked for again and again."""
+    return _Prepared(hashlib.blake2b(body, digest_size=16).hexdigest(), gzip.compress(body, mtime=0))
+
+
+def _has(request: Request, tag: str) -> bool:
+    """Whether a client's If-None-Match names the document; strong and weak tags compare alike."""
+    known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
+    return bool(known & {"*", tag.removeprefix("W/")})
 
 
 VOSI_RESOURCES = (("capabilities", "what this service can do"), ("availability", "whether it works now"))

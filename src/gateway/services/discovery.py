@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.services.access import Caller
 from gateway.services.queries import QueryService, ResultTable
 from gateway.vo import datalink, paths, sia, soda
@@ -19,13 +21,17 @@ class DiscoveryService:
     def __init__(self, queries: QueryService) -> None:
         self._queries = queries
 
-    async def search(self, query: SiaQuery, caller: Caller) -> ResultTable:
-        """Find images until the first rows are there; errors are those of `QueryService.open`."""
+    async def search(self, query: SiaQuery, caller: Caller, *, infos: Sequence[Info] = ()) -> ResultTable:
+        """Find images until the first rows are there; errors are those of `QueryService.open`.
+
+        ``infos`` is what else the answer says of itself.
+        """
         return await self._queries.open_tree(
             sia.search(query),
             caller,
             maxrec=query.maxrec,
-            infos=(Info("standardID", sia.STANDARD_ID),),
+            standard_id=sia.STANDARD_ID,
+            infos=infos,
             services=_services(caller.base_url),
             label="gw:sia",
         )

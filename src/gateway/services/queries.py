@@ -20,7 +20,7 @@ from gateway.db.engine import CatalogEngine
 from gateway.db.faults import incident
 from gateway.db.registry import Registry
 from gateway.db.sessions import QuerySession, RowStream
-from gateway.errors import GatewayError, QueryError, TimeLimitError
+from gateway.errors import GatewayError, QueryError, TimeLimitError, UploadError
 from gateway.services.access import Caller
 from gateway.services.slots import Slots
 from gateway.services.uploads import SCHEMA as UPLOAD_SCHEMA
@@ -33,6 +33,7 @@ from gateway.vo.capabilities import Features
 from gateway.vo.dali import UploadedPart
 from gateway.vo.descriptors import ServiceDescriptor
 from gateway.vo.formats.base import Complete, Ending, Info, Overflow, TableHeader, arrow_schema
+from gateway.vo.provenance import Publisher, dataset_infos, query_infos, tap_infos
 from gateway.vo.regions import Circle
 from gateway.vo.tableset import Schema, Tableset
 from gateway.vo.tap import TapRequest
@@ -157,8 +158,8 @@ class QueryService:
         Turns regions into ranges of the sky's index; ``None``: regions are tested row by row.
     uploads
         Receives the tables that come with queries.
-    provenance
-        INFOs that every result carries, for example its publisher.
+    publisher
+        Who answers; every result says so.
     """
 
     def __init__(
@@ -169,14 +170,14 @@ class QueryService:
         index: RegionIndex | None,
         uploads: Uploads,
         limits: QueryLimits,
-        provenance: Sequence[Info] = (),
+        publisher: Publisher,
     ) -> None:
         self._engine = engine
         self._registry = registry
         self._index = index
         self._uploads = uploads
         self._limits = limits
-        self._provenance = tuple(provenance)
+        self._publisher = publisher
         self._slots = Slots(
             limits.slots,
             patience=limits.slot_patience,
@@ -231,8 +232,8 @@ class QueryService:
                 )
                 rows = await _execute(session, translation, received)
             log.info("Query opened", owner=caller.key, maxrec=maxrec, uploads=len(received), label=label)
-            infos = (Info("QUERY", request.query), Info("standardID", STANDARD_ID))
-            header = TableHeader(translation.fields, self._infos(infos))
+            infos = (*tap_infos(request, caller.base_url), *self._infos(STANDARD_ID, translation))
+            header = TableHeader(translation.fields, infos, parameters=request.parameters)
             return ResultTable(header, rows, maxrec=translation.maxrec, resources=resources.pop_all())
 
     async def open_tree(
@@ -241,7 +242,8 @@ class QueryService:
         caller: Caller,
         *,
         maxrec: int | None,
-        infos: Sequence[Info],
+        standard_id: str,
+        infos: Sequence[Info] = (),
         services: Sequence[ServiceDescriptor],
         label: str,
     ) -> ResultTable:
@@ -251,8 +253,10 @@ class QueryService:
         ----------
         maxrec
             Rows wanted; ``None``: the service's own number.
+        standard_id
+            Protocol through which it was asked.
         infos, services
-            What the answer says of itself, and what can be done with its rows.
+            What else the answer says of itself, and what can be done with its rows.
         label
             Name of the session in ``pg_stat_activity``.
 
@@ -272,13 +276,19 @@ class QueryService:
                 )
                 rows = await _execute(session, translation, ())
             log.info("Query opened", owner=caller.key, maxrec=most, label=label)
-            header = TableHeader(translation.fields, self._infos(infos), services=tuple(services))
+            infos = (*infos, *self._infos(standard_id, translation))
+            header = TableHeader(translation.fields, infos, services=tuple(services))
             return ResultTable(header, rows, maxrec=translation.maxrec, resources=resources.pop_all())
 
     async def check(
         self, request: TapRequest, caller: Caller, *, uploads: Mapping[str, UploadedPart] = NO_UPLOADS
-    ) -> Translation:
+    ) -> Translation | None:
         """Find out whether a query can run, without running it: format, uploads, syntax, names and types.
+
+        Returns
+        -------
+        Translation or None
+            ``None``: nobody knows before tables behind URLs have been fetched, which is done once, when it runs.
 
         Raises
         ------
@@ -286,6 +296,8 @@ class QueryService:
             It cannot, and why.
         """
         formats.find(request.response_format)
+        if any(ref.is_remote for ref in request.uploads):
+            return None
         async with AsyncExitStack() as resources:
             received = await self._receive(request, uploads, self._limits.time_limit, resources, has_rows=False)
             return await self._translate(request, await self._tableset(caller, received), self._maxrec(request.maxrec))
@@ -364,14 +376,23 @@ class QueryService:
     def _maxrec(self, asked: int | None) -> int:
         return min(self._limits.maxrec_default if asked is None else asked, self._limits.maxrec_hard)
 
-    def _infos(self, own: Sequence[Info]) -> tuple[Info, ...]:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return (*own, Info("request_date", now), *self._provenance)
+    def _infos(self, standard_id: str, translation: Translation) -> tuple[Info, ...]:
+        return (
+            *query_infos(standard_id, datetime.now(UTC)),
+            *self._publisher.infos(standard_id),
+            *dataset_infos(translation.tables),
+        )
 
 
 async def _execute(session: QuerySession, translation: Translation, received: Sequence[ReceivedUpload]) -> RowStream:
     for upload in received:
-        await session.upload(upload.table, upload.batches(), schema=upload.schema)
+        try:
+            await session.upload(upload.table, upload.batches(), schema=upload.schema)
+        except QueryError as e:
+            raise UploadError(
+                f"table {upload.table.name} cannot be stored: a row of it is larger than the database can hold (1,000 "
+                "numbers or some hundred texts); send fewer columns"
+            ) from e
     rows = await session.execute(translation.sql)
     if rows.first is not None:
         # A wrong promise is an error document now, and not a broken table later.

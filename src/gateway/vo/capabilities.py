@@ -18,8 +18,11 @@ from gateway.vo.uws import duration_text
 
 _TAPREGEXT = "ivo://ivoa.net/std/TAPRegExt"
 
+EXAMPLES = "ivo://ivoa.net/std/DALI#examples"
+
 UPLOAD_INLINE = f"{_TAPREGEXT}#upload-inline"
 UPLOAD_HTTP = f"{_TAPREGEXT}#upload-http"
+UPLOAD_HTTPS = f"{_TAPREGEXT}#upload-https"
 
 Features = Sequence[tuple[str, Sequence[tuple[str, str | None]]]]
 """Groups of language features: IVOID of the group, then pairs (form, description)."""
@@ -40,6 +43,9 @@ class TapLimits:
     retention_hard: timedelta
     upload_max_rows: int
     """Rows of one uploaded table beyond which it is refused."""
+    sync_time_limit: timedelta | None = None
+    """Longest synchronous query, where it is to be told beside the limits of jobs. Only TAPRegExt 1.1, a draft, has
+    the means (``forMode``); a validator that knows 1.0 calls it an error. ``None``: it is not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +58,8 @@ class TapCapabilities:
     features: Features = ()
     data_models: Sequence[tuple[str, str]] = ()
     """Pairs (IVOID, name), for example of ObsCore."""
-    upload_methods: Sequence[str] = (UPLOAD_INLINE,)
-    """TAPRegExt says that who takes inline uploads takes http ones too (TRE-7); as long as this service
-    fetches no URLs it says so, since a client that believes in uploads by URL fails later and harder."""
+    upload_methods: Sequence[str] = (UPLOAD_INLINE, UPLOAD_HTTP, UPLOAD_HTTPS)
+    """Ways in which tables may come with a query (TRE-7)."""
 
 
 def tap_capabilities(service: TapCapabilities) -> bytes:
@@ -69,8 +74,12 @@ def tap_capabilities(service: TapCapabilities) -> bytes:
         }
     )
     endpoints = (("capabilities", "capabilities"), ("availability", "availability"), ("tables-1.1", "tables"))
-    body = _table_access(service) + "".join(
-        _vosi(f"ivo://ivoa.net/std/VOSI#{standard}", f"{service.base_url}/{path}") for standard, path in endpoints
+    body = (
+        _table_access(service)
+        + "".join(
+            _vosi(f"ivo://ivoa.net/std/VOSI#{standard}", f"{service.base_url}/{path}") for standard, path in endpoints
+        )
+        + _browsed(EXAMPLES, f"{service.base_url}/examples")
     )
     prologue = '<?xml version="1.0" encoding="UTF-8"?>\n'
     return f"{prologue}<vosi:capabilities{root}>\n{body}</vosi:capabilities>\n".encode()
@@ -86,6 +95,12 @@ class ServiceInterface:
     version: str = "1.0"
     result_type: str | None = None
     """Media type of the answer, where there is one kind."""
+    use: str = "full"
+    """``base`` where parameters are appended to the URL as it stands."""
+    xml_type: tuple[str, str] | None = None
+    """Type of the capability with its prefix, and the namespace of that; ``None``: a plain one."""
+    details: str = ""
+    """Elements that the type adds, as XML."""
 
 
 def service_capabilities(url: str, interfaces: Iterable[ServiceInterface]) -> bytes:
@@ -106,12 +121,23 @@ def service_capabilities(url: str, interfaces: Iterable[ServiceInterface]) -> by
 
 def _service(interface: ServiceInterface) -> str:
     # Neither parameters nor two query types, which the schema allows: pyvo warns of each. The answers describe them.
+    kind, namespace = interface.xml_type or ("", "")
+    prefix = kind.partition(":")[0]
+    typed = {"xsi:type": kind, f"xmlns:{prefix}": namespace} if kind else {}
     return (
-        f"<capability{attributes({'standardID': interface.standard_id})}>\n"
+        f"<capability{attributes({'standardID': interface.standard_id, **typed})}>\n"
         f"<interface{attributes({'xsi:type': 'vs:ParamHTTP', 'role': 'std', 'version': interface.version})}>"
-        + element("accessURL", interface.url, use="full")
+        + element("accessURL", interface.url, use=interface.use)
         + element("resultType", interface.result_type)
-        + "</interface>\n</capability>\n"
+        + f"</interface>\n{interface.details}</capability>\n"
+    )
+
+
+def _browsed(standard_id: str, url: str) -> str:
+    """Declare a page for people (TAP 1.1, "Examples")."""
+    return (
+        f"<capability{attributes({'standardID': standard_id})}>"
+        f'<interface xsi:type="vr:WebBrowser">{element("accessURL", url, use="full")}</interface></capability>\n'
     )
 
 
@@ -136,6 +162,7 @@ def _table_access(service: TapCapabilities) -> str:
         + "".join(f"<uploadMethod{attributes({'ivo-id': method})}/>\n" for method in service.upload_methods)
         + _time_limits("retentionPeriod", limits.retention_default, limits.retention_hard)
         + _time_limits("executionDuration", limits.execution_duration_default, limits.execution_duration_hard)
+        + _sync_time_limit(limits.sync_time_limit)
         + _row_limits("outputLimit", limits.maxrec_default, limits.maxrec_hard)
         + (_row_limits("uploadLimit", None, limits.upload_max_rows) if service.upload_methods else "")
         + "</capability>\n"
@@ -151,10 +178,16 @@ def _language(features: Features) -> str:
         + "".join(f"<feature>{element('form', form)}{element('description', text)}</feature>\n" for form, text in forms)
         + "</languageFeatures>\n"
         for group, forms in features
-        if forms
+        if forms and group.startswith(_TAPREGEXT)
     )
-    description = element("description", "Astronomical Data Query Language, version 2.1")
+    description = element("description", "Astronomical Data Query Language, version 2.1" + _beyond(features))
     return f"<language><name>ADQL</name>{versions}{description}\n{groups}</language>\n"
+
+
+def _beyond(features: Features) -> str:
+    """Tell the features in groups of our own: in words, since validators warn of every group that they do not know."""
+    own = [(form, text) for group, forms in features if not group.startswith(_TAPREGEXT) for form, text in forms]
+    return ". Beyond it: " + "; ".join(f"{form} ({text})" if text else form for form, text in own) if own else ""
 
 
 def output_formats(formats: Iterable[Format]) -> Iterator[str]:
@@ -172,10 +205,14 @@ def output_formats(formats: Iterable[Format]) -> Iterator[str]:
             )
 
 
-def _time_limits(name: str, default: timedelta, hard: timedelta) -> str:
-    """Limits in seconds."""
+def _time_limits(name: str, default: timedelta, hard: timedelta, *, mode: str | None = None) -> str:
+    """Limits in seconds; those with a mode override those without (TAPRegExt 1.1, "Limits")."""
     limits = element("default", duration_text(default)) + element("hard", duration_text(hard))
-    return f"<{name}>{limits}</{name}>\n"
+    return f"<{name}{attributes({'forMode': mode})}>{limits}</{name}>\n"
+
+
+def _sync_time_limit(limit: timedelta | None) -> str:
+    return "" if limit is None else _time_limits("executionDuration", limit, limit, mode="sync")
 
 
 def _row_limits(name: str, default: int | None, hard: int) -> str:

@@ -87,11 +87,16 @@ _UNSIGNED = re.compile(r"\s*\+?[0-9]{1,18}\s*\Z")
 
 def parse_maxrec(bag: ParamBag) -> int | None:
     """Read MAXREC, a non-negative integer; ``None`` if absent or empty (DALI 1.1, "MAXREC")."""
-    text = bag.one("MAXREC")
+    return parse_count(bag, "MAXREC")
+
+
+def parse_count(bag: ParamBag, name: str) -> int | None:
+    """Read a parameter that counts rows, a non-negative integer; ``None`` if absent or empty."""
+    text = bag.one(name)
     if text is None or not text.strip():
         return None
     if not _UNSIGNED.match(text):
-        raise ParameterError("MAXREC", text, "give a whole number of rows, 0 or more")
+        raise ParameterError(name, text, "give a whole number of rows, 0 or more")
     return int(text)
 
 

@@ -7,6 +7,7 @@ SIA2 = "/sia2"
 SODA = "/soda"
 DATALINK = "/datalink"
 DATA = "/data"
+CONES = "/scs"
 
 IMAGE_SEARCH = f"{SIA2}/query"
 CUTOUT = f"{SODA}/sync"

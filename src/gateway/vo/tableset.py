@@ -179,6 +179,8 @@ class Table:
     keys: tuple[ForeignKey, ...] = ()
     index: int | None = None
     """Place among the tables of its schema; TAP_SCHEMA ``table_index``."""
+    origin: tuple[tuple[str, str], ...] = ()
+    """Whence the data are and how to cite them: pairs (term of `gateway.vo.provenance`, value); terms may repeat."""
 
     @property
     def qualified_name(self) -> str:
@@ -214,6 +216,14 @@ class Tableset:
     def find(self, qualified_name: str) -> Table | None:
         """Look up a table by the exact name that ``qualified_name`` gives."""
         return self._by_name.get(qualified_name)
+
+    @cached_property
+    def renderings(self) -> dict[str, bytes]:
+        """Documents that were made of this set, under any names: they live as long as it does.
+
+        A set never changes, and is asked for thousands of times: what describes 2,000 columns is written once.
+        """
+        return {}
 
     @cached_property
     def _by_name(self) -> dict[str, Table]:

@@ -47,7 +47,7 @@ def availability(
 
 
 def tables(tableset: Tableset, *, detail: str = "max") -> bytes:
-    """Document of all tables (VOSI 1.1, "Table metadata").
+    """Document of all tables (VOSI 1.1, "Table metadata"), kept with the set.
 
     Parameters
     ----------
@@ -56,6 +56,13 @@ def tables(tableset: Tableset, *, detail: str = "max") -> bytes:
     detail
         ``min`` leaves out columns and keys.
     """
+    kept, name = tableset.renderings, f"vosi:{detail}"
+    if name not in kept:
+        kept[name] = _tables(tableset, detail)
+    return kept[name]
+
+
+def _tables(tableset: Tableset, detail: str) -> bytes:
     body = "".join(_schema(schema, is_full=detail != "min") for schema in tableset.schemas)
     return f"{_PROLOGUE}<vosi:tableset{_TABLES_ROOT}>\n{body}</vosi:tableset>\n".encode()
 

@@ -52,6 +52,7 @@ tables = Table(
     Column("sky_has_zones", Boolean, nullable=False, server_default="false"),
     _text("sky_region"),
     _text("sky_cells"),
+    _text("origin"),  # JSON, an array of pairs
 )
 
 columns = Table(
