@@ -1,6 +1,6 @@
 """Run the benchmarks and write ``bench/results.md``: ``python -m bench [NAME...]``.
 
-Every module of this package with ``run(server_url) -> list[Result]`` is one. The server is the one named by
+Every module of this package with ``run(server_url)`` that gives `Result`s is one. The server is the one named by
 ``GATEWAY_BENCH_DATABASE_URL`` (a database that may be migrated and filled), else an embedded one that is
 removed afterwards.
 """
@@ -46,7 +46,7 @@ def server() -> Iterator[str]:
 
 def modules(wanted: list[str]) -> Iterator[str]:
     for module in pkgutil.iter_modules(bench.__path__):
-        if module.name not in {"__main__", "common"} and (not wanted or module.name in wanted):
+        if module.name not in {"__main__", "common", "service"} and (not wanted or module.name in wanted):
             yield module.name
 
 

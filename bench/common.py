@@ -33,6 +33,12 @@ class Result:
         return self.value / self.floor
 
 
+def rate(name: str, milliseconds: float, floor: float, most: float | None, remark: str) -> Result:
+    """Result in calls a second; its name tells the time, and whether that is at most what it may be."""
+    verdict = "" if most is None else f", {'reached' if milliseconds <= most else 'MISSED'}: at most {most:g} ms"
+    return Result(f"{name}: {milliseconds:,.2f} ms{verdict}", 1000 / milliseconds, 1000 / floor, "/s", remark=remark)
+
+
 def alternately(rounds: int, *works: Callable[[], float]) -> list[float]:
     """Run works in turn, so that a busy machine slows all of them; give each one's median seconds."""
     times: list[list[float]] = [[] for _ in works]

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlglot
 
-from bench.common import Result
+from bench.common import Result, rate
 from gateway.db.urls import DatabaseURL
 from gateway.errors import NotFoundError
 from gateway.ingest.tables import drop_table, ingest_table
@@ -211,12 +211,6 @@ TABLES = Tableset(
 def sql(adql: str) -> str:
     """Translate for the tables of this benchmark."""
     return translate(adql, TABLES, index=INDEX).sql
-
-
-def rate(name: str, milliseconds: float, floor: float, most: float | None, remark: str) -> Result:
-    """Result in calls a second; its name tells the time, and whether that is at most what it may be."""
-    verdict = "" if most is None else f", {'reached' if milliseconds <= most else 'MISSED'}: at most {most:g} ms"
-    return Result(f"{name}: {milliseconds:,.2f} ms{verdict}", 1000 / milliseconds, 1000 / floor, "/s", remark=remark)
 
 
 def translation() -> list[Result]:

@@ -1,132 +1,111 @@
-"""A million rows from ``/tap/sync`` against COPY of the same rows by psql.
+"""A million rows, and wide ones, from ``/tap/sync`` against COPY of the same rows by psql.
 
-Floor: ``psql`` with ``COPY (...) TO STDOUT`` to nowhere, binary for BINARY2 and CSV for the formats that are text or
-packed. Value: the service as ``gateway serve`` runs it, asked over HTTP by a client that reads and forgets. API,
-PostgreSQL and client share the machine.
+Floor: ``psql`` with ``COPY (...) TO STDOUT`` to nowhere, binary for BINARY2 and CSV for the other formats.
+Value: the service as ``gateway serve`` runs it, asked over HTTP by a client that reads and forgets. API, PostgreSQL
+and client share the machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import urlencode
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bench.common import Result, alternately, catalog, psql, seconds
-from gateway.errors import NotFoundError
-from gateway.ingest.tables import drop_table, ingest_table
+from bench.service import ask, published, service
 
 ROWS = 1_000_000
+WIDE_ROWS = 200_000
+WIDE_COLUMNS = 150
 ROUNDS = 5
-TABLE = "bench.stream"
-FORMATS = {
-    "VOTable BINARY2": ("votable", "binary"),
-    "VOTable TABLEDATA": ("votable/td", "csv"),
-    "CSV": ("csv", "csv"),
-    "Parquet": ("parquet", "csv"),
+
+FORMATS: Mapping[str, tuple[str, str, float | None]] = {
+    "VOTable BINARY2": ("votable", "binary", 1.7),
+    "VOTable BINARY": ("votable/b", "binary", None),
+    "VOTable TABLEDATA": ("votable/td", "csv", 3.5),
+    "CSV": ("csv", "csv", 2.0),
+    "Parquet": ("parquet", "csv", 3.0),
+    "Arrow stream": ("arrow", "csv", 1.5),
+    "FITS": ("fits", "csv", 2.5),
+    "JSON": ("json", "csv", None),
+    "NDJSON": ("ndjson", "csv", None),
 }
+"""RESPONSEFORMAT, format of COPY, and how many times the time of COPY it may take."""
 
 
-def run(server_url: str) -> list[Result]:
+def run(server_url: str) -> Iterator[Result]:
     """Measure on a migrated catalog database."""
-    rows = catalog(ROWS)
-    query = f"SELECT {', '.join(rows.column_names)} FROM {TABLE}"
-    with published(rows, server_url), service(server_url) as port:
-        results = []
-        for name, (asked, copied) in FORMATS.items():
-
-            def stream(asked: str = asked) -> float:
-                return seconds(lambda: fetch(port, query, asked))
-
-            stream(), copy(server_url, query, copied)
-            floor, value = alternately(ROUNDS, copying(server_url, query, copied), stream)
-            results.append(
-                Result(
-                    f"sync query as {name}, 1,000,000 rows x 10 columns",
-                    ROWS / value,
-                    ROWS / floor,
-                    "rows/s",
-                    remark=f"psql COPY to {copied} of the same rows, to nowhere",
-                )
-            )
-    return results
+    rows, many = catalog(ROWS), wide(WIDE_ROWS)
+    with (
+        published("bench.stream", rows, server_url),
+        published("bench.wide", many, server_url),
+        service(server_url, "--no-worker") as gateway,
+    ):
+        for name, (asked, copied, most) in FORMATS.items():
+            yield measured(gateway.port, server_url, "bench.stream", rows, name, (asked, copied, most))
+        wished = ("votable", "binary", 2.5)
+        yield measured(gateway.port, server_url, "bench.wide", many, "VOTable BINARY2", wished)
 
 
-@contextmanager
-def published(rows: pa.Table, server_url: str) -> Iterator[None]:
-    with contextlib.suppress(NotFoundError):
-        drop_table(TABLE, server_url)  # left by a run that was stopped
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.parquet"
-        pq.write_table(rows, path, row_group_size=131_072)
-        ingest_table([path], name=TABLE, admin_url=server_url)
-    yield
-    drop_table(TABLE, server_url)
+def measured(
+    port: int, server_url: str, table: str, rows: pa.Table, name: str, wished: tuple[str, str, float | None]
+) -> Result:
+    """Time of a stream beside that of a COPY, in turns."""
+    asked, copied, most = wished
+    query = f"SELECT {', '.join(rows.column_names)} FROM {table}"
+    stream = partial(fetch, port, query, asked, rows.num_rows)
+    copy = copying(server_url, query, copied)
+    stream(), copy()
+    floor, value = alternately(ROUNDS, copy, stream)
+    verdict = "" if most is None else f", {'reached' if value / floor <= most else 'MISSED'}: at most {most:g}"
+    return Result(
+        f"sync query as {name}, {rows.num_rows:,} rows x {rows.num_columns} columns: "
+        f"{value / floor:.2f} times the time of COPY{verdict}",
+        rows.num_rows / value,
+        rows.num_rows / floor,
+        "rows/s",
+        remark=f"psql COPY to {copied} of the same rows, to nowhere",
+    )
 
 
-@contextmanager
-def service(server_url: str) -> Iterator[int]:
-    """Port of a gateway that serves this database."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="gw-bench-", ignore_cleanup_errors=True) as home:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--no-worker", "--port", str(port)],
-            env=os.environ | {"GATEWAY_HOME": home, "GATEWAY_DATABASE_URL": server_url},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until_ready(port, process)
-            yield port
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-
-
-def wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-            client.request("GET", "/healthz/ready")
-            if client.getresponse().status == 200:
-                return
-        time.sleep(0.1)
-    raise RuntimeError("the service did not start")
-
-
-def fetch(port: int, query: str, asked: str) -> None:
-    """Read a whole answer and forget it."""
-    form = {"LANG": "ADQL", "QUERY": query, "MAXREC": ROWS, "RESPONSEFORMAT": asked}
+def fetch(port: int, query: str, asked: str, rows: int) -> float:
+    """Seconds until the last byte of an answer, read and forgotten."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        client.request("POST", "/tap/sync", urlencode(form), headers)
-        answer = client.getresponse()
-        if answer.status != 200:
-            raise RuntimeError(answer.read().decode())
-        size, buffer = 0, bytearray(1 << 20)
-        while got := answer.readinto(buffer):
-            size += got
-    if size < 20 * ROWS:
-        raise RuntimeError(f"{size} bytes cannot hold {ROWS} rows")
+        answer = ask(client, query, MAXREC=rows, RESPONSEFORMAT=asked)
+    if answer.nbytes < 20 * rows:
+        raise RuntimeError(f"{answer.nbytes} bytes cannot hold {rows} rows")
+    return answer.seconds
 
 
 def copying(server_url: str, query: str, form: str) -> Callable[[], float]:
-    return lambda: seconds(lambda: copy(server_url, query, form))
+    return lambda: seconds(lambda: psql(server_url, f"COPY ({query}) TO STDOUT (FORMAT {form})"))
 
 
-def copy(server_url: str, query: str, form: str) -> None:
-    psql(server_url, f"COPY ({query}) TO STDOUT (FORMAT {form})")
+def wide(rows: int) -> pa.Table:
+    """Columns as the object tables of surveys have them: numbers, flags, text, arrays; a tenth of them null."""
+    random = np.random.default_rng(20260102)
+
+    def column(kind: int) -> pa.Array:
+        holes = random.random(rows) < 0.1
+        match kind:
+            case 0 | 1 | 2:
+                return pa.array(random.normal(size=rows), mask=holes)
+            case 3 | 4:
+                return pa.array(random.normal(size=rows).astype("f4"), mask=holes)
+            case 5:
+                return pa.array(random.integers(0, 2**40, rows), mask=holes)
+            case 6:
+                return pa.array(random.integers(0, 2**15, rows).astype("i2"), mask=holes)
+            case 7:
+                return pa.array(random.random(rows) < 0.5, mask=holes)
+            case 8:
+                return pa.array([f"t{number}" for number in random.integers(0, 10**6, rows)], mask=holes)
+            case _:
+                numbers = pa.array(random.normal(size=3 * rows).astype("f4"))
+                return pa.ListArray.from_arrays(pa.array(np.arange(0, 3 * rows + 1, 3), pa.int32()), numbers)
+
+    return pa.table({f"c{number}": column(number % 10) for number in range(WIDE_COLUMNS)})
