@@ -251,7 +251,7 @@ def streams(gateway: Service) -> list[Result]:
         start = time.perf_counter()
         form = {"LANG": "ADQL", "QUERY": query, "MAXREC": str(STREAMED), "RESPONSEFORMAT": asked}
         with httpx.stream("POST", f"{gateway.url}/tap/sync", data=form, timeout=60) as answer:
-            table = read(answer.iter_raw())
+            table = read(answer.iter_bytes())
         if table.num_rows != STREAMED:
             raise RuntimeError(f"{table.num_rows} rows arrived")
         return time.perf_counter() - start
