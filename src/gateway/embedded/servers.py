@@ -84,8 +84,7 @@ class Postgres:
     async def _create(self, programs: Path, identity: Identity) -> None:
         """Make the cluster under another name and rename it when it is whole and on disk."""
         new = self._layout.postgres.with_name("postgres.new")
-        await end_left_behind("postgres", new, polite=signal.SIGKILL, patience=5.0)
-        shutil.rmtree(new, ignore_errors=True)
+        await _remove(new)
         new.mkdir(mode=0o700)
         try:
             own(identity, new)
@@ -100,7 +99,7 @@ class Postgres:
             new.rename(self._layout.postgres)
             sync_folder(self._layout.home)
         except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
+            await _remove(new)
             raise
 
     async def _start(self, programs: Path, identity: Identity) -> Process:
@@ -137,6 +136,12 @@ class Postgres:
                 raise BackendUnavailableError(f"PostgreSQL cannot make its data: {log.fault(self._layout.home)}")
         finally:
             await process.stop()
+
+
+async def _remove(cluster: Path) -> None:
+    """Remove a cluster that is not whole; a child of a killed ``initdb`` may still be writing to it."""
+    await end_left_behind("postgres", cluster, polite=signal.SIGKILL, patience=5.0)
+    shutil.rmtree(cluster, ignore_errors=True)
 
 
 class Valkey:

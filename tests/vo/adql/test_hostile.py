@@ -16,6 +16,7 @@ from gateway.vo.adql.parsing.parser import MAX_TABLES
 from gateway.vo.adql.parsing.terms import MAX_HEIGHT
 from gateway.vo.adql.parsing.words import FUNCTION_WORDS
 from gateway.vo.tableset import INTEGER_DATATYPES, Datatype, Schema, Table, Tableset
+from tests.support.timed import timed
 from tests.vo.adql.tables import STARS, TABLES, FixedIndex, column
 
 INDEX = FixedIndex()
@@ -456,6 +457,7 @@ def test_hidden_columns_are_not_joined_by_natural() -> None:
     assert "NATURAL" not in sql
 
 
+@timed
 def test_a_catalogue_of_5000_columns_is_searched_quickly() -> None:
     wide = Table(
         "w", "wide", tuple(column(f"c{n}", STARS.columns[0].field.type, "bigint") for n in range(5_000)), "w", "wide"
