@@ -1,8 +1,6 @@
 """Cone searches as values: what is asked, which columns answer, which of them carries which role."""
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from lxml import etree
@@ -14,7 +12,6 @@ from gateway.vo.dali import ParamBag
 from gateway.vo.regions import Circle
 from gateway.vo.scs import ConeQuery, cone_of
 from gateway.vo.tableset import Column, Datatype, Field, Schema, SkyIndex, Table, Tableset, VOType
-from tests.vo.adql.test_conformance import names_in
 
 TEXT, LONG, FLOAT, DOUBLE = (
     VOType(Datatype.CHAR, "*"),
@@ -202,13 +199,3 @@ def test_an_error_is_told_where_old_and_new_clients_look() -> None:  # SCS-11, S
 
 
 # -- the table of requirements ------------------------------------------------------------------------------------
-
-CONFORMANCE = (Path(__file__).parents[2] / "docs" / "conformance" / "scs.md").read_text()
-
-
-def test_every_requirement_is_in_the_table_and_every_named_test_exists() -> None:
-    rows = re.findall(r"^\| (SCS-\d+) \| \S \| .+? \| (.+) \|$", CONFORMANCE, re.MULTILINE)
-    assert [row[0] for row in rows] == [f"SCS-{number}" for number in range(1, 17)]
-    named = {tests for _, text in rows for tests in re.findall(r"`([\w/]+\.py)::(\w+)`", text)}
-    assert len(named) > 15
-    assert [(file, name) for file, name in named if name not in names_in(file)] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from gateway.vo.formats.base import Broken, Ending, Overflow, TableHeader, TruncatedError, canonical_columns
+from gateway.vo.formats.base import Broken, Ending, Overflow, TableHeader, TruncatedError, canonical_columns, described
 from gateway.vo.formats.columnar import Drain, plain_field
 from gateway.vo.tableset import Field
 
@@ -14,16 +14,8 @@ STATUS = "QUERY_STATUS"
 
 def described_field(field: Field) -> pa.Field:
     """Column with its VO metadata under the names that VOTable gives them; any value may be null."""
-    values = {
-        "datatype": field.type.datatype.value,
-        "arraysize": field.type.arraysize,
-        "xtype": field.type.xtype,
-        "unit": field.unit,
-        "ucd": field.ucd,
-        "utype": field.utype,
-        "description": field.description,
-    }
-    return plain_field(field).with_metadata({key: _utf8(value) for key, value in values.items() if value})
+    metadata = {name: _utf8(value) for name, value in described(field).items() if name != "name"}
+    return plain_field(field).with_metadata(metadata)
 
 
 class ArrowWriter:

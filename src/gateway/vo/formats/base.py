@@ -63,6 +63,21 @@ def arrow_schema(fields: Iterable[Field]) -> pa.Schema:
     return pa.schema([pa.field(field.name, arrow_type(field.type)) for field in fields])
 
 
+def described(field: Field) -> dict[str, str]:
+    """Properties of a field that it has, under the names that VOTable gives them; for formats that are no VOTables."""
+    values = {
+        "name": field.name,
+        "datatype": field.type.datatype.value,
+        "arraysize": field.type.arraysize,
+        "xtype": field.type.xtype,
+        "unit": field.unit,
+        "ucd": field.ucd,
+        "utype": field.utype,
+        "description": field.description,
+    }
+    return {name: value for name, value in values.items() if value}
+
+
 def canonical_columns(batch: pa.RecordBatch, fields: Sequence[Field]) -> list[pa.Array]:
     """Columns of a batch in the canonical types, by place.
 

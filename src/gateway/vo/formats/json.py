@@ -17,6 +17,7 @@ from gateway.vo.formats.base import (
     TableHeader,
     TruncatedError,
     canonical_columns,
+    described,
 )
 from gateway.vo.formats.cells import NO_TEXT, constant, flat_list, has_control, join_rows, text_bytes, timestamp_text
 from gateway.vo.formats.names import distinct
@@ -111,7 +112,7 @@ class JsonWriter:
 
     def start(self) -> bytes:
         """Document up to the first row."""
-        metadata = ",\n".join(_text(_described(field)) for field in self._header.fields)
+        metadata = ",\n".join(_text(described(field)) for field in self._header.fields)
         infos = _text([{"name": info.name, "value": info.value} for info in self._header.infos])
         return f'{{"metadata":[\n{metadata}\n],\n"infos":{infos},\n"data":['.encode()
 
@@ -170,18 +171,3 @@ def _pieces(batch: pa.RecordBatch, fields: Sequence[Field]) -> Iterator[list[pa.
     columns = canonical_columns(batch, fields)
     for start in range(0, batch.num_rows, PIECE_ROWS):
         yield [cell_json(column.slice(start, PIECE_ROWS), field) for column, field in zip(columns, fields, strict=True)]
-
-
-def _described(field: Field) -> dict[str, str]:
-    """Column under the names that VOTable gives to its properties."""
-    values = {
-        "name": field.name,
-        "datatype": field.type.datatype.value,
-        "arraysize": field.type.arraysize,
-        "xtype": field.type.xtype,
-        "unit": field.unit,
-        "ucd": field.ucd,
-        "utype": field.utype,
-        "description": field.description,
-    }
-    return {key: value for key, value in values.items() if value is not None}
