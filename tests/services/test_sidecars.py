@@ -10,7 +10,7 @@ import pytest
 
 from gateway.errors import NotFoundError
 from gateway.services.sidecars import Sidecar, StoredTables
-from gateway.storage.results import LocalResultStore, StoreFullError
+from gateway.storage.results import LocalResultStore, StoreFullError, Written
 from gateway.vo.formats.base import Complete, Ending, Info, Overflow, TableHeader, arrow_schema
 from gateway.vo.pages import Page
 from tests.support.every_type import FIELDS, every_type
@@ -93,7 +93,7 @@ class SlowlyFull(LocalResultStore):
         super().__init__(root)
         self.go = asyncio.Event()
 
-    async def write(self, key: str, pieces: AsyncIterable[bytes]) -> int:
+    async def write(self, key: str, pieces: AsyncIterable[bytes]) -> Written:
         await self.go.wait()
         raise StoreFullError("full")
 

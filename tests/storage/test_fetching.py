@@ -155,7 +155,7 @@ async def test_an_allowed_address_is_allowed_in_its_ipv6_clothes() -> None:
 async def test_no_spelling_of_this_machine_is_connected_to(
     server: Server, tmp_path: Path, host: str, scheme: str
 ) -> None:
-    with pytest.raises(UsageError, match=r"has no public address, and tables are fetched from public hosts only$"):
+    with pytest.raises(UsageError, match=r"has no public address, and only public hosts are asked$"):
         await get(f"{scheme}://{host}:{server.port}/t", tmp_path, allowed=())
     assert server.connections == 0
 

@@ -1,239 +1,201 @@
-"""The local result store: whole or absent, and nothing outside of its folder (reliability R4, F2, F14, A12)."""
+"""What every result store does, on a folder and on S3: whole or absent, and only ours (reliability R4, F2, F22, A12)."""
 
 import asyncio
-import errno
+import hashlib
 import os
-import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from gateway.errors import NotFoundError, TransientError
-from gateway.storage import results as module
-from gateway.storage.results import LocalResultStore, fetch_file, save_file
-from tests.support.files import files_below
+from gateway.errors import NotFoundError, OverloadedError
+from gateway.storage.results import ResultStore, Written, base, fetch_file, folder, s3, save_file
 
-HOUR = timedelta(hours=1)
+from .keys import JOB, KEY, OTHER, content, none, pieces
 
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "results"
+LARGE = os.urandom(1_000_000) * 40
+"""More than two parts of an upload to S3."""
+MORE_THAN_A_PART = LARGE[:17_000_000]
 
 
-@pytest.fixture
-def store(root: Path) -> LocalResultStore:
-    return LocalResultStore(root)
+async def test_object_is_read_back(store: ResultStore) -> None:
+    assert await store.write(KEY, pieces("hello ", "world")) == Written(11, hashlib.sha256(b"hello world").hexdigest())
+    assert (await store.open(KEY)).size == 11
+    assert await content(store) == b"hello world"
 
 
-async def pieces(*texts: str, error: Exception | None = None) -> AsyncIterator[bytes]:
-    for text in texts:
-        yield text.encode()
-    if error is not None:
-        raise error
+async def test_large_object_is_read_back(store: ResultStore) -> None:
+    async def blocks() -> AsyncIterator[bytes]:
+        for start in range(0, len(LARGE), 3_000_001):
+            yield LARGE[start : start + 3_000_001]
+
+    assert await store.write(KEY, blocks()) == Written(len(LARGE), hashlib.sha256(LARGE).hexdigest())
+    assert await content(store) == LARGE
+    assert await content(store, KEY, 17_000_000, 17_000_010) == LARGE[17_000_000:17_000_010]
 
 
-async def content(store: LocalResultStore, key: str, start: int = 0, end: int | None = None) -> str:
-    async with aclosing((await store.open(key)).chunks(start, end)) as chunks:
-        return b"".join([chunk async for chunk in chunks]).decode()
+async def test_range_is_half_open(store: ResultStore) -> None:
+    await store.write(KEY, pieces("hello world"))
+    for start, end, expected in (
+        (6, None, b"world"),
+        (0, 5, b"hello"),
+        (4, 7, b"o w"),
+        (11, None, b""),
+        (5, 3, b""),
+        (9, 99, b"ld"),
+    ):
+        assert await content(store, KEY, start, end) == expected, (start, end)
 
 
-async def test_object_is_read_back(store: LocalResultStore) -> None:
-    assert await store.write("job/1/result", pieces("hello ", "world")) == 11
-    assert (await store.open("job/1/result")).size == 11
-    assert await content(store, "job/1/result") == "hello world"
+async def test_empty_object_is_an_object(store: ResultStore) -> None:
+    assert await store.write(KEY, pieces()) == Written(0, hashlib.sha256().hexdigest())
+    assert await content(store) == b""
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "expected"),
-    [(6, None, "world"), (0, 5, "hello"), (4, 7, "o w"), (11, None, ""), (5, 3, ""), (9, 99, "ld")],
-)
-async def test_range_is_half_open(store: LocalResultStore, start: int, end: int | None, expected: str) -> None:
-    await store.write("job/1/result", pieces("hello world"))
-    assert await content(store, "job/1/result", start, end) == expected
+async def test_writing_again_replaces(store: ResultStore) -> None:
+    await store.write(KEY, pieces("a longer first try"))
+    await store.write(KEY, pieces("second"))
+    assert await content(store) == b"second"
 
 
-async def test_empty_object_is_an_object(store: LocalResultStore) -> None:
-    assert await store.write("job/1/result", pieces()) == 0
-    assert await content(store, "job/1/result") == ""
-
-
-async def test_nothing_is_seen_before_the_end(store: LocalResultStore, root: Path) -> None:
+async def test_nothing_is_seen_before_the_end(store: ResultStore) -> None:
     async def slow() -> AsyncIterator[bytes]:
-        yield b"half"
+        yield MORE_THAN_A_PART
         with pytest.raises(NotFoundError):
-            await store.open("job/1/result")
+            await store.open(KEY)
 
-    await store.write("job/1/result", slow())
-    assert files_below(root) == ["job/1/result"]
+    await store.write(KEY, slow())
+    assert (await store.open(KEY)).size == len(MORE_THAN_A_PART)
 
 
-async def test_failing_writer_leaves_nothing(store: LocalResultStore, root: Path) -> None:
+async def test_failing_writer_leaves_nothing(store: ResultStore) -> None:
     with pytest.raises(ZeroDivisionError):
-        await store.write("job/1/result", pieces("half", error=ZeroDivisionError()))
-    assert files_below(root) == []
+        await store.write(KEY, pieces("half", error=ZeroDivisionError()))
+    with pytest.raises(NotFoundError):
+        await store.open(KEY)
 
 
-async def test_cancelled_writer_leaves_nothing(store: LocalResultStore, root: Path) -> None:
+async def test_cancelled_writer_leaves_nothing(store: ResultStore) -> None:
     begun = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
-        yield b"half"
+        yield MORE_THAN_A_PART
         begun.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(store.write("job/1/result", endless()))
+    task = asyncio.create_task(store.write(KEY, endless()))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert files_below(root) == []
-
-
-async def test_full_disk_is_transient_and_leaves_nothing(
-    store: LocalResultStore, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
-
-    monkeypatch.setattr(module, "_publish", full)
-    with pytest.raises(TransientError, match="full") as error:
-        await store.write("job/1/result", pieces("x"))
-    assert str(root) not in str(error.value)
-    assert files_below(root) == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-async def test_file_and_its_folders_are_synced_before_write_returns(
-    store: LocalResultStore, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
-    await store.write("job/1/result", pieces("x"))
-    assert Path(synced[0]).name.startswith(".part-")
-    assert synced[1:] == [str(root / "job/1"), str(root / "job"), str(root)]
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "../etc/passwd",
-        "job/../../x",
-        "job/./x",
-        "/etc/passwd",
-        "job//x",
-        "job/1/",
-        "job/1/.hidden",
-        "job/1/a\0b",
-        "job/1/a\\b",
-        "job/1/a\n",
-        "job/1/é",
-        "a/b/c/d",
-        "",
-        "job/1/" + "x" * 200,
-    ],
-)
-async def test_key_never_leads_out_of_the_store(store: LocalResultStore, key: str) -> None:  # A12
     with pytest.raises(NotFoundError):
-        await store.open(key)
-    with pytest.raises(NotFoundError):
-        await store.write(key, pieces("x"))
-    if key:
+        await store.open(KEY)
+    assert await store.sweep(age=timedelta(seconds=-5), referenced=none) == 0
+
+
+BAD_KEYS = [
+    "../etc/passwd",
+    "job/../../x",
+    "job/./x",
+    "/etc/passwd",
+    "job//x",
+    "job/1/",
+    "job/1/.hidden",
+    "job/1/a\0b",
+    "job/1/a\\b",
+    "job/1/a\n",
+    "job/1/é",
+    "a/b/c/d",
+    "",
+    "job/1/" + "x" * 200,
+]
+
+
+async def test_key_never_leads_out_of_the_store(store: ResultStore) -> None:  # A12
+    for key in BAD_KEYS:
+        with pytest.raises(NotFoundError):
+            await store.open(key)
+        with pytest.raises(NotFoundError):
+            await store.write(key, pieces("x"))
         with pytest.raises(NotFoundError):
             await store.delete_prefix(key.rstrip("/") + "//")
 
 
-async def test_unknown_object_is_not_found(store: LocalResultStore) -> None:
+async def test_unknown_object_is_not_found(store: ResultStore) -> None:
     with pytest.raises(NotFoundError):
-        await store.open("job/1/result")
+        await store.open(KEY)
 
 
-async def test_deleting_a_token_spares_the_others(store: LocalResultStore, root: Path) -> None:
-    for key in ("job/1/result", "job/2/result", "other/1/result"):
+async def test_deleting_a_token_spares_the_others(store: ResultStore) -> None:
+    keys = [f"{JOB}/1.1/result", f"{JOB}/1.10/result", f"{JOB}/2.1/result", f"{OTHER}/1.1/result"]
+    for key in keys:
         await store.write(key, pieces("x"))
-    await store.delete_prefix("job/1/")
-    assert files_below(root) == ["job/2/result", "other/1/result"]
-    await store.delete_prefix("job/")
-    assert files_below(root) == ["other/1/result"]
-    await store.delete_prefix("job/")
+    await store.delete_prefix(f"{JOB}/1.1/")
+    assert [await is_there(store, key) for key in keys] == [False, True, True, True]
+    await store.delete_prefix(f"{JOB}/")
+    assert [await is_there(store, key) for key in keys] == [False, False, False, True]
+    await store.delete_prefix(f"{JOB}/")
 
 
-async def test_open_download_survives_a_delete(store: LocalResultStore) -> None:  # F22
-    await store.write("job/1/result", pieces("x" * 1_000_000))
-    chunks = (await store.open("job/1/result")).chunks()
-    first = await anext(chunks)
-    await store.delete_prefix("job/")
-    rest = [chunk async for chunk in chunks]
-    assert len(first) + sum(map(len, rest)) == 1_000_000
+async def is_there(store: ResultStore, key: str) -> bool:
+    try:
+        await store.open(key)
+    except NotFoundError:
+        return False
+    return True
 
 
-async def test_sweep_removes_what_is_old_and_unnamed(store: LocalResultStore, root: Path) -> None:
-    for key in ("old/1/named", "old/1/unnamed", "gone/1/unnamed", "new/1/unnamed"):
+async def test_sweep_asks_in_batches_and_misses_none(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (folder, s3):
+        monkeypatch.setattr(module, "SWEEP_BATCH", 3)
+    keys = [f"{JOB}/1.{number}/x" for number in range(12)]  # three pages of the tests' S3
+    for key in keys:
         await store.write(key, pieces("x"))
-    (root / "old/1/.part-1234").touch()
-    for path in [*root.glob("old/1/*"), *root.glob("gone/1/*"), root / "old/1/.part-1234"]:
-        os.utime(path, (0, time.time() - 7200))
+    asked: list[str] = []
 
-    async def referenced(keys: object) -> set[str]:
-        return {"old/1/named"}
+    async def referenced(some: list[str]) -> set[str]:
+        assert len(some) <= 3
+        asked.extend(some)
+        return {keys[7]}
 
-    assert await store.sweep(age=HOUR, referenced=referenced) == 3
-    assert files_below(root) == ["new/1/unnamed", "old/1/named"]
-    assert not (root / "gone").exists()
-
-
-async def test_sweep_asks_in_batches_and_misses_none(
-    store: LocalResultStore, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SWEEP_BATCH", 3)
-    for number in range(10):
-        await store.write(f"job/{number}/x", pieces("x"))
-    asked: list[int] = []
-
-    async def referenced(keys: list[str]) -> set[str]:
-        asked.append(len(keys))
-        return set()
-
-    assert await store.sweep(age=timedelta(seconds=-1), referenced=referenced) == 10
-    assert max(asked) == 3
-    assert files_below(root) == []
+    assert await store.sweep(age=timedelta(seconds=-5), referenced=referenced) == 11
+    assert sorted(asked) == sorted(keys)
+    assert [key for key in keys if await is_there(store, key)] == [keys[7]]
 
 
-async def test_sweep_of_a_store_that_is_not_there(store: LocalResultStore) -> None:
+async def test_sweep_spares_the_young(store: ResultStore) -> None:
+    await store.write(KEY, pieces("x"))
+    assert await store.sweep(age=timedelta(minutes=1), referenced=none) == 0
+    assert await is_there(store, KEY)
+
+
+async def test_sweep_of_an_empty_store(store: ResultStore) -> None:
     async def referenced(keys: object) -> set[str]:
         raise AssertionError
 
-    assert await store.sweep(age=HOUR, referenced=referenced) == 0
+    assert await store.sweep(age=timedelta(0), referenced=referenced) == 0
 
 
-async def test_file_goes_in_and_out(store: LocalResultStore, tmp_path: Path) -> None:
+async def test_file_goes_in_and_out(store: ResultStore, tmp_path: Path) -> None:
     source = tmp_path / "in"
-    source.write_bytes(os.urandom(1_000_000))
-    assert await save_file(store, "job/uploads/t", source) == 1_000_000
-    assert await fetch_file(store, "job/uploads/t", tmp_path / "out") == 1_000_000
+    source.write_bytes(LARGE[:1_000_000])
+    written = await save_file(store, f"{JOB}/uploads/t", source)
+    assert written == Written(1_000_000, hashlib.sha256(source.read_bytes()).hexdigest())
+    assert await fetch_file(store, f"{JOB}/uploads/t", tmp_path / "out") == 1_000_000
     assert (tmp_path / "out").read_bytes() == source.read_bytes()
 
 
-async def test_free_space_is_known(store: LocalResultStore) -> None:
-    assert (await store.free_bytes() or 0) > 0
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+async def test_no_room_for_a_copy_is_told_as_something_that_passes(store: ResultStore) -> None:  # F14
+    await store.write(KEY, pieces("x" * 100_000))
+    with pytest.raises(OverloadedError, match="no room on disk"):
+        await fetch_file(store, KEY, Path("/dev/full"))
 
 
-def test_create_survives_a_sweeper_that_removes_its_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = 0
-    original = Path.open
-
-    def racing(path: Path, mode: str) -> BinaryIO:
-        nonlocal calls
-        calls += 1
-        if calls == 1:
-            path.parent.rmdir()
-        return original(path, mode)  # type: ignore[return-value]
-
-    monkeypatch.setattr(Path, "open", racing)
-    module._create(root / "job/1/x").close()
-    assert calls == 2
+async def test_reader_may_stop_in_the_middle(store: ResultStore) -> None:
+    await store.write(KEY, pieces("x" * 1_000_000))
+    async with aclosing((await store.open(KEY)).chunks()) as chunks:
+        assert len(await anext(chunks)) <= base.CHUNK_BYTES
+    assert len(await content(store)) == 1_000_000

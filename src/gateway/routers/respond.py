@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from fastapi import Response
@@ -82,6 +83,11 @@ class StreamedResponse(Response):
         async with AsyncExitStack() as held:
             try:
                 stream = await self._open(held)
+                if scope["method"] == "HEAD":  # how long the body would be, is known when it has been made only
+                    self._is_sent = True
+                    await send(_start(stream, MutableHeaders(stream.headers)))
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
                 # Of a long body the first piece: a format that begins with its number of rows may fail until it is there.
                 ready = (
                     b"".join([piece async for piece in stream.body]) if stream.is_short else await _first(stream.body)
@@ -100,7 +106,7 @@ class StreamedResponse(Response):
             headers["Vary"] = "Accept-Encoding"
         if gzip:
             headers["Content-Encoding"] = "gzip"
-        start = {"type": "http.response.start", "status": stream.status, "headers": headers.raw}
+        start = _start(stream, headers)
         if not stream.is_short:
             await send(start)
             async with aclosing(_chained(ready, stream.body)) as body:
@@ -131,6 +137,10 @@ class StreamedResponse(Response):
             return  # likewise
         self._is_sent = True
         await send({"type": "http.response.body", "body": gzip.end() if gzip else b"", "more_body": False})
+
+
+def _start(stream: Stream, headers: MutableHeaders) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": stream.status, "headers": headers.raw}
 
 
 async def _first(body: AsyncIterator[bytes]) -> bytes:

@@ -13,7 +13,8 @@ import structlog
 from gateway.db.faults import incident
 from gateway.errors import GatewayError
 from gateway.services.rows import Rows
-from gateway.services.spool import RowSpool, in_thread, row_spool
+from gateway.services.spool import RowSpool, row_spool
+from gateway.storage.threads import in_thread
 from gateway.vo.formats.base import Broken, Format, SpooledWriter, Writer
 
 log = structlog.get_logger()

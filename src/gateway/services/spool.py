@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TypeVar
 
 import pyarrow as pa
 import structlog
@@ -14,8 +12,6 @@ import structlog
 from gateway.errors import NotSupportedError, OverloadedError
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 class RowSpool:
@@ -101,16 +97,3 @@ async def row_spool(max_bytes: int) -> AsyncIterator[RowSpool]:
         yield spool
     finally:
         spool.close()
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Call in a thread.
-
-    Whoever is cancelled meanwhile still waits for the thread: the file that it uses must not be closed under it.
-    """
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise

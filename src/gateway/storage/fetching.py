@@ -108,6 +108,24 @@ def parse_url(url: str) -> Target:
     return Target(scheme, host, _default_port(scheme) if port is None else port, path)
 
 
+async def reachable(gatekeeper: Gatekeeper, target: Target) -> Sequence[str]:
+    """Give the addresses that may be connected to; the one place that decides.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    is_allowed = gatekeeper.allows(target.host)
+    if target.port < PORTS_OF_USERS and target.port not in WEB_PORTS and not is_allowed:
+        raise UsageError(f"port {target.port} is not that of a web server; use 80, 443 or one from {PORTS_OF_USERS}")
+    addresses = await gatekeeper.addresses(target.host, target.port)
+    if not addresses:
+        # One sentence for names that do not exist and for those inside: nobody learns which is which.
+        raise UsageError(f"{target.host} has no public address, and only public hosts are asked")
+    return addresses[:MAX_ADDRESSES]
+
+
 class Fetcher:
     """Fetches files behind URLs."""
 
@@ -160,7 +178,7 @@ class Fetcher:
         for redirects in range(MAX_REDIRECTS + 1):
             try:
                 target = parse_url(url)
-                found = await self._ask(target, await self._check(target), path, max_bytes)
+                found = await self._ask(target, await reachable(self._gatekeeper, target), path, max_bytes)
             except UsageError as e:
                 if not redirects:
                     raise
@@ -169,19 +187,6 @@ class Fetcher:
                 return found
             url = urljoin(url, found).partition("#")[0]
         raise UsageError(f"the URL leads through more than {MAX_REDIRECTS} redirects, the most that are followed")
-
-    async def _check(self, target: Target) -> Sequence[str]:
-        """Give the addresses that may be connected to; the one place that decides."""
-        is_allowed = self._gatekeeper.allows(target.host)
-        if target.port < PORTS_OF_USERS and target.port not in WEB_PORTS and not is_allowed:
-            raise UsageError(
-                f"port {target.port} is not that of a web server; use 80, 443 or one from {PORTS_OF_USERS}"
-            )
-        addresses = await self._gatekeeper.addresses(target.host, target.port)
-        if not addresses:
-            # One sentence for names that do not exist and for those inside: nobody learns which is which.
-            raise UsageError(f"{target.host} has no public address, and tables are fetched from public hosts only")
-        return addresses[:MAX_ADDRESSES]
 
     async def _ask(self, target: Target, addresses: Sequence[str], path: Path, max_bytes: int) -> int | str:
         try:
@@ -200,7 +205,7 @@ class Fetcher:
         silence = self._idle_limit.total_seconds()
         async with (
             httpcore.AsyncConnectionPool(
-                ssl_context=self._tls, max_connections=1, network_backend=_Pinned(addresses)
+                ssl_context=self._tls, max_connections=1, network_backend=Pinned(addresses)
             ) as pool,
             pool.stream(
                 "GET",
@@ -267,7 +272,7 @@ def _why(error: Exception, target: Target) -> str:
     return f"{target.host} broke off its answer, or gave none that is HTTP"
 
 
-class _Pinned(httpcore.AsyncNetworkBackend):
+class Pinned(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were checked, whatever the name leads to by now."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
