@@ -27,7 +27,7 @@ from typing import Any, Self, TextIO
 
 import structlog
 
-from gateway.errors import GatewayError, ServiceError, TimeLimitError
+from gateway.errors import GatewayError, OverloadedError, ServiceError, TimeLimitError
 
 log = structlog.get_logger()
 
@@ -126,6 +126,11 @@ class ChildPool:
         finally:
             await pool._close()
 
+    async def wait_ready(self) -> None:
+        """Wait until a child is ready for its first call, or one could not be started."""
+        if self._ready:
+            await asyncio.wait(self._ready, return_when=asyncio.FIRST_COMPLETED)
+
     async def call(
         self,
         function: str,
@@ -221,6 +226,7 @@ class Child:
         self._limit = memory_bytes
         self._exceeded: int | None = None
         self._is_between_calls = True
+        self._at_start = 0
 
     @classmethod
     async def start(cls, settings: ChildSettings) -> Child:
@@ -244,9 +250,14 @@ class Child:
         }
         try:
             await child.call("gateway.children:prepare", arguments, within=START_LIMIT)
+        except (ChildDiedError, TimeLimitError) as e:
+            # Whatever ended it knew nothing of the work that waits for it: another try may find a better machine.
+            await child.kill()
+            raise OverloadedError(f"A child process could not be started: {e}; try again later") from e
         except GatewayError as e:
             await child.kill()
             raise ServiceError(f"a child process could not be started: {e}") from e
+        child._at_start = resident_bytes(child.pid)
         return child
 
     @property
@@ -256,10 +267,12 @@ class Child:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it can take a call: it lives, its last call ended, and it did not keep half of its memory."""
-        return (
-            self._is_between_calls and self._process.returncode is None and resident_bytes(self.pid) <= self._limit // 2
-        )
+        """Whether it can take a call: it lives, its last call ended, and that did not keep half of its memory.
+
+        What a child has when it is ready does not count: the next one would have it too.
+        """
+        is_alive = self._is_between_calls and self._process.returncode is None
+        return is_alive and resident_bytes(self.pid) - self._at_start <= self._limit // 2
 
     async def call(
         self,

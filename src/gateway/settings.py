@@ -91,7 +91,14 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="Redis or Valkey for wake-ups: redis://... or unix://... Unset: the embedded Valkey."
     )
-    results: str | None = Field(None, description="Result store: a folder. Unset: results/ under the home folder.")
+    results: str | None = Field(
+        None,
+        description="Result store of this gateway and no other: a folder, or s3://bucket/prefix (with the extra s3; credentials "
+        "and region come from where AWS's own programs look for them). Unset: results/ under the home folder.",
+    )
+    results_endpoint: str | None = Field(
+        None, description="URL of the S3 server, where it is not Amazon's, for example http://minio.internal:9000."
+    )
 
     # -- who we are --------------------------------------------------------------------------------------
     public_base_url: str | None = Field(
@@ -135,6 +142,15 @@ class Settings(BaseSettings):
     )
     query_max_length: int = Field(100_000, ge=1, description="Longest ADQL text, characters.")
     sync_slots: int = Field(16, ge=1, description="Synchronous queries that run at once in one API process.")
+    sync_slots_per_caller: int = Field(
+        4,
+        ge=0,
+        description="Synchronous queries that one caller runs at once in all API processes; 0: as many as there are.",
+    )
+    sync_slots_on_loopback: bool = Field(
+        default=False,
+        description="Count the queries of callers on this machine too, who are otherwise free of that limit.",
+    )
     slot_patience: Duration = Field(timedelta(seconds=5), description="How long a request waits for a free slot.")
     stall_limit: Duration = Field(
         timedelta(seconds=60), description="A client that takes nothing for so long is cut off."
@@ -151,17 +167,60 @@ class Settings(BaseSettings):
     cutout_slots: int = Field(2, ge=1, description="Synchronous cutouts that are made at once in one API process.")
 
     # -- jobs --------------------------------------------------------------------------------------------
-    worker_slots: int = Field(2, ge=1, description="Jobs that one worker process runs at once.")
-    jobs_per_owner: int = Field(4, ge=1, description="Jobs of one owner that run at once.")
+    worker_slots: int = Field(2, ge=1, description="Quick queries that one worker process runs at once.")
+    worker_long_slots: int = Field(
+        1, ge=0, description="Long queries that one worker process runs at once, beside the quick ones; 0: none."
+    )
+    worker_cutout_slots: int = Field(
+        1, ge=0, description="Cutouts of jobs that one worker process makes at once, beside the queries; 0: none."
+    )
+    quick_limit: Duration = Field(
+        timedelta(seconds=60),
+        description="How long a quick query may run. A job that asks for no longer time limit is quick.",
+    )
+    quick_cost: float = Field(
+        1_000_000,
+        ge=0,
+        description="Any other query is quick if PostgreSQL's planner expects it to cost no more than this, in its own units, of "
+        "which a second takes some 100,000; or if nothing can be told before it runs.",
+    )
+    quick_overrun: Annotated[Literal["move", "stop"], BeforeValidator(lower)] = Field(
+        "move",
+        description="What becomes of a quick query that takes longer: move, it goes on among the long ones, or stop, it is aborted.",
+    )
+    jobs_per_owner: int = Field(4, ge=1, description="Parts of jobs of one owner that run at once in each queue.")
     queue_cap_per_owner: int = Field(100, ge=1, description="Jobs of one owner that may wait.")
     queue_cap_total: int = Field(10_000, ge=1, description="Jobs that may wait in all.")
     child_memory_bytes: int = Field(4 * 2**30, ge=1, description="Memory of one job's child process, bytes.")
     wait_cap: Duration = Field(timedelta(seconds=55), description="Longest that one WAIT blocks.")
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="Jobs may name a URL (WEBHOOK) that is told of their end, signed with a key made from this secret and the "
+        "receiving host. Unset: they may not.",
+    )
+    webhook_hosts: Names = Field(
+        (), description="Hosts, addresses and networks that are not public and that may be told all the same."
+    )
+    event_streams: int = Field(
+        200, ge=0, description="Clients that may watch jobs by events at once in one API process."
+    )
+    event_streams_per_caller: int = Field(20, ge=0, description="Of these, those of one caller.")
     lease: Duration = Field(timedelta(seconds=30), description="A worker that is silent for so long has lost its job.")
     heartbeat: Duration = Field(timedelta(seconds=10), description="How often a worker renews its leases.")
     poll_interval: Duration = Field(timedelta(seconds=5), description="How often workers look for jobs unasked.")
     results_reserve_bytes: int = Field(
         256 * 2**20, ge=0, description="No new jobs are taken when the result store has less free space."
+    )
+    results_timeout: Duration = Field(
+        timedelta(seconds=20),
+        description="Longest silence of an S3 server before a request is tried again, five times at most.",
+    )
+    results_delivery: Annotated[Literal["proxy", "redirect"], BeforeValidator(lower)] = Field(
+        "proxy",
+        description="How results in S3 reach clients: proxy, through the gateway, or redirect, by a signed URL of the S3 server.",
+    )
+    results_link_life: Duration = Field(
+        timedelta(minutes=15), description="How long a signed URL works, at most an hour."
     )
     sidecar_max_bytes: int = Field(
         256 * 2**20,
@@ -211,7 +270,32 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("upload_hosts")
+    @field_validator("results")
+    @classmethod
+    def _is_a_store(cls, value: str | None) -> str | None:
+        if (
+            value
+            and "://" in value
+            and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{2,62}(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?", value)
+        ):
+            raise ValueError("name a folder, or a bucket and a prefix in it as s3://bucket/prefix")
+        return value
+
+    @field_validator("results_link_life")
+    @classmethod
+    def _is_short(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=1) <= value <= timedelta(hours=1):
+            raise ValueError("write at least a second and at most an hour, for example 15m")
+        return value
+
+    @field_validator("results_endpoint")
+    @classmethod
+    def _is_an_endpoint(cls, value: str | None) -> str | None:
+        if value and not re.fullmatch(r"https?://[^/]+/?", value):
+            raise ValueError("write the URL of the server, without a bucket, for example http://minio.internal:9000")
+        return value
+
+    @field_validator("upload_hosts", "webhook_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
@@ -265,8 +349,13 @@ class Settings(BaseSettings):
         return self.home.expanduser().resolve()
 
     @property
+    def results_url(self) -> str | None:
+        """Bucket and prefix of the result store, ``s3://...``; ``None``: it is a folder."""
+        return self.results if self.results and self.results.startswith("s3://") else None
+
+    @property
     def results_path(self) -> Path:
-        """Folder of the result store."""
+        """Folder of the result store, where it is one."""
         return Path(self.results).expanduser().resolve() if self.results else self.home_path / "results"
 
     @classmethod

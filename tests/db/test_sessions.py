@@ -1,4 +1,5 @@
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -24,6 +25,7 @@ from gateway.errors import (
     UploadError,
 )
 from gateway.vo.tableset import SkyIndex, Table
+from tests.campaigns.proxy import FaultProxy
 from tests.db.support import (
     MAKE_STARS,
     MINUTE,
@@ -254,6 +256,23 @@ async def test_a_cancelled_task_ends_the_statement(engine: CatalogEngine, owner:
     await until(lambda: idle(owner))
     assert time.monotonic() - started < 3
     assert await rows(engine, "SELECT 1 AS a") == [{"a": 1}]
+
+
+async def test_a_task_cancelled_between_two_statements_ends_the_next_one(
+    database_url: str, owner: asyncpg.Connection
+) -> None:  # F5: PostgreSQL forgets a cancellation that finds it idle; one query of a hundred went on to its time limit
+    async with (
+        FaultProxy.before(database_url, random.Random(1)) as (proxy, url),
+        engine_on(url, size=12) as engine,
+    ):
+        await asyncio.gather(*(rows(engine, "SELECT 1 AS a") for _ in range(12)))
+        proxy.delay_s = 0.05
+        running = [asyncio.create_task(rows(engine, ENDLESS)) for _ in range(12)]
+        for task in running:  # at all moments of the way to the first row
+            await asyncio.sleep(0.03)
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await until(lambda: idle(owner))
 
 
 async def test_a_stream_left_halfway_ends_the_statement(engine: CatalogEngine, owner: asyncpg.Connection) -> None:  # F6

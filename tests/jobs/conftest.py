@@ -13,13 +13,14 @@ import asyncpg
 import pytest
 
 from gateway.errors import QueryError
-from gateway.jobs.models import Claim, Job
+from gateway.jobs.models import Claim, Job, Plan
+from gateway.jobs.options import WorkerOptions, Workshop
 from gateway.jobs.phases import Phase
 from gateway.jobs.queue import MemoryQueue, WakeUp
 from gateway.jobs.service import JobLimits, JobList, JobService
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
-from gateway.jobs.worker import Worker, Workshop, open_worker
+from gateway.jobs.worker import Worker, open_worker
 from gateway.services.access import Caller
 from gateway.settings import Settings
 from gateway.storage.results import LocalResultStore
@@ -81,11 +82,11 @@ def queue() -> MemoryQueue:
     return MemoryQueue()
 
 
-async def validate(job: Job) -> int:
+async def validate(job: Job) -> Plan:
     """Refuse what names a table that is not there."""
     if "nosuch" in (job.bag.one("TEXT") or ""):
         raise QueryError("unknown table nosuch", line=1, column=15)
-    return int(job.bag.one("PARTS") or 1)
+    return Plan(job.bag.one("QUEUE") or job.job_list, parts=int(job.bag.one("PARTS") or 1))
 
 
 @pytest.fixture
@@ -129,16 +130,16 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 @asynccontextmanager
-async def working(settings: Settings, *, grace: float = 0.2) -> AsyncIterator[Worker]:
+async def working(settings: Settings, *, grace: float = 0.2, workshop: Workshop = WORKSHOP) -> AsyncIterator[Worker]:
     """Run a worker in this process."""
     stop = asyncio.Event()
-    async with open_worker(settings, WORKSHOP) as worker:
-        worker._options = dataclasses.replace(
-            worker._options,
-            finish_grace=timedelta(seconds=grace),
-            patient_delays_s=(0.1, 0.1),
-            short_delays_s=(0.05, 0.05),
-        )
+    options = dataclasses.replace(
+        WorkerOptions.of(settings, workshop.queues),
+        finish_grace=timedelta(seconds=grace),
+        patient_delays_s=(0.1, 0.1),
+        short_delays_s=(0.05, 0.05),
+    )
+    async with open_worker(settings, workshop, options) as worker:
         task = asyncio.create_task(worker.run(stop))
         try:
             yield worker

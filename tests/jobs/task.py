@@ -73,8 +73,8 @@ async def do(work: Work, bench: Bench) -> Sequence[Result]:
                 text = b"".join([chunk async for chunk in chunks]).decode()
         case other:
             raise ParameterError("DO", other, "unknown")
-    size = await bench.results.write(key, pieces(f"{work.token}:", text))
-    return [Result("result", key, size, "text/plain", rows=1)]
+    written = await bench.results.write(key, pieces(f"{work.token}:", text))
+    return [Result("result", key, written.size, "text/plain", rows=1, sha256=written.sha256)]
 
 
 TASKS = {"test": do}

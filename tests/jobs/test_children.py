@@ -153,6 +153,13 @@ async def test_child_that_cannot_start_is_told() -> None:
             await pool.call(f"{WORK}:pid")
 
 
+async def test_child_that_is_killed_while_it_starts_costs_a_retry_and_not_the_work() -> None:
+    settings = ChildSettings(memory_bytes=1 << 30, setup=f"{WORK}:segfault")
+    async with ChildPool.open(settings, size=1) as pool:
+        with pytest.raises(OverloadedError, match="could not be started"):
+            await pool.call(f"{WORK}:pid")
+
+
 async def test_calls_beyond_the_size_wait(pool: ChildPool) -> None:
     calls = [asyncio.create_task(pool.call(f"{WORK}:sleep", seconds=0.2)) for _ in range(4)]
     started = time.monotonic()

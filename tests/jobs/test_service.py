@@ -239,6 +239,40 @@ async def test_held_job_runs_when_asked_again(service: JobService, database: asy
     assert (await service.run("test", job.job_id, ALICE)).phase is Phase.QUEUED
 
 
+async def test_held_job_that_cannot_run_fails_when_asked_again(
+    service: JobService, database: asyncpg.Connection
+) -> None:  # C9 found it stuck in HELD
+    job = await add(service, run=False, TEXT="nosuch")
+    await database.execute("UPDATE gateway.job SET phase = 'HELD' WHERE id = $1", job.job_id)
+    assert (await service.run("test", job.job_id, ALICE)).phase is Phase.ERROR
+
+
+async def test_job_that_cannot_be_queued_at_its_creation_is_not_there(
+    service: JobService, monkeypatch: pytest.MonkeyPatch, store: JobStore
+) -> None:
+    async def away(job: Job) -> int:
+        raise BackendUnavailableError("the catalog does not answer")
+
+    monkeypatch.setitem(service._lists, "test", JobList(validate=away))  # type: ignore[arg-type]
+    with pytest.raises(BackendUnavailableError):
+        await service.create("test", bag(("TEXT", "x")), ALICE, run=True)
+    assert await service.list("test", ALICE, ParamBag()) == ()
+    assert (await store.load("alice")).pending == 0
+
+
+async def test_as_many_are_admitted_as_may_wait_however_many_come_at_once(
+    make_service: Callable[..., JobService],
+) -> None:  # A22
+    service = make_service(queue_cap_per_owner=5)
+    for owner in range(5):
+        caller = Caller(f"owner{owner}")
+        outcomes = await asyncio.gather(
+            *(service.create("test", bag(("TEXT", "x")), caller) for _ in range(100)), return_exceptions=True
+        )
+        assert sum(isinstance(outcome, Job) for outcome in outcomes) == 5
+        assert sum(isinstance(outcome, QuotaError) for outcome in outcomes) == 95
+
+
 async def test_abort_is_final(service: JobService) -> None:
     job = await add(service)
     job = await service.abort("test", job.job_id, ALICE)

@@ -514,3 +514,14 @@ async def test_a_session_ended_between_two_statements_is_told_as_an_absent_datab
             told += 1
         await ending
     assert told > 10
+
+
+async def test_slots_of_callers_that_never_come_back_are_forgotten(
+    store: JobStore, database: asyncpg.Connection
+) -> None:  # R10
+    await database.execute(
+        "INSERT INTO gateway.slot VALUES ('gone', 1, 'x', clock_timestamp() - interval '2 h'), "
+        "('here', 1, 'x', clock_timestamp() + interval '1 s')"
+    )
+    await store.purge(age=timedelta(hours=1))
+    assert await database.fetchval("SELECT array_agg(caller) FROM gateway.slot") == ["here"]

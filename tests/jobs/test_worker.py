@@ -1,7 +1,6 @@
 """A worker in this process: what it runs, what it kills, what it gives back (UWS-17, reliability F1..F23)."""
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -14,9 +13,10 @@ import pytest
 from gateway.errors import NotFoundError
 from gateway.jobs.models import ErrorType, Job, RunState
 from gateway.jobs.queue import ArqQueue
+from gateway.jobs.runner import Interruption
 from gateway.jobs.service import JobService
 from gateway.jobs.store import JobStore
-from gateway.jobs.worker import Interruption, Worker
+from gateway.jobs.worker import Worker
 from gateway.settings import Settings
 from gateway.storage.results import LocalResultStore
 from gateway.vo.dali import ParamBag, UploadedPart
@@ -310,7 +310,7 @@ async def test_part_lost_and_claimed_again_by_the_same_worker_runs_once(
     assert await content(service, await ended(store, job.job_id)) == "3:3"
 
     async def is_idle() -> bool:
-        return not worker._running and worker._free == worker._options.slots
+        return not worker._running and worker.free("test") == worker._options.slots["test"]
 
     await until(is_idle)
 
@@ -362,7 +362,7 @@ async def test_orphans_are_swept_and_results_are_not(
     async def pieces() -> AsyncIterator[bytes]:
         yield b"x"
 
-    await results.write("orphan/1.1/result", pieces())
+    await results.write("an-orphan-of-long-ago_1/1.1/result", pieces())
     young = settings.model_copy(update={"sweep_age": timedelta(seconds=0.4)})
     async with working(young):
         job = await ended(store, (await add(service)).job_id)
@@ -379,7 +379,7 @@ async def test_worker_takes_no_more_than_its_slots(worker: Worker, service: JobS
     for caller in (ALICE, BOB, ALICE, BOB, ALICE):
         await add(service, caller, DO="sleep", TEXT="0.3")
     (backlog,) = await store.backlogs()
-    assert backlog.running == dataclasses.replace(worker._options).slots == 2
+    assert backlog.running == worker._options.slots["test"] == 2
 
 
 async def test_trivial_jobs_flow(worker: Worker, service: JobService, store: JobStore) -> None:

@@ -50,6 +50,17 @@ async def test_current_tells_both_revisions(empty_database_url: str) -> None:
     assert await asyncio.to_thread(read) == {"control": migrate.CONTROL.head(), "catalog": migrate.CATALOG.head()}
 
 
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.name)
+async def test_a_database_of_a_newer_version_is_left_as_it_is(chain: migrate.Chain, empty_database_url: str) -> None:
+    # F19: an older process that starts again during a rolling update
+    await upgrade(empty_database_url)
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(f"UPDATE {chain.schema}.alembic_version SET version_num = 'fffffffffffe'")
+    await upgrade(empty_database_url)
+    assert await connection.fetchval(f"SELECT version_num FROM {chain.schema}.alembic_version") == "fffffffffffe"
+    await connection.close()
+
+
 async def test_control_and_catalog_may_be_two_databases(empty_database_url: str, database_url: str) -> None:
     await upgrade(database_url, empty_database_url)
     connection = await asyncpg.connect(empty_database_url)

@@ -99,12 +99,16 @@ class Chain:
         """Folder of the revision files."""
         return resources.files("gateway.db.migrations").joinpath("versions", self.name)
 
-    def head(self) -> str | None:
-        """Newest revision, read from the file names so that start-up need not import Alembic."""
+    def revisions(self) -> list[str]:
+        """Revisions that this version knows, oldest first, read from the file names: start-up need not import Alembic."""
         if not self.folder().is_dir():
-            return None
-        matches = sorted(m.string for entry in self.folder().iterdir() if (m := REVISION_FILE.match(entry.name)))
-        return match["revision"] if matches and (match := REVISION_FILE.match(matches[-1])) else None
+            return []
+        names = sorted(entry.name for entry in self.folder().iterdir())
+        return [match["revision"] for name in names if (match := REVISION_FILE.match(name))]
+
+    def head(self) -> str | None:
+        """Newest revision that this version knows."""
+        return revisions[-1] if (revisions := self.revisions()) else None
 
 
 CONTROL = Chain("control", "gateway", "CONTROL", ("gateway.db.schema.jobs",))
@@ -231,7 +235,12 @@ def configuration(chain: Chain, connection: Connection | None = None) -> Config:
 async def _is_current(chain: Chain, url: str) -> bool:
     async with _probe(url) as connection:
         await _refuse_unfit(connection, url)
-        if await _revision(chain, connection) != chain.head():
+        revision = await _revision(chain, connection)
+        if revision is not None and revision not in chain.revisions():
+            # A newer version has been here, and runs beside us for a while (F19). What it added does not disturb us.
+            log.warning("Database is newer than this program", chain=chain.name, revision=revision)
+            return True
+        if revision != chain.head():
             return False
         if chain is CONTROL:
             return True

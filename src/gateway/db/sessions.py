@@ -28,6 +28,10 @@ T = TypeVar("T")
 CANCEL_PATIENCE = timedelta(seconds=3)
 """How long a cancelled statement may take to come back before its connection is left to a thread."""
 
+CANCEL_AGAIN_S = 0.2
+"""Pause before a statement that has not ended is cancelled once more. PostgreSQL forgets a cancellation that comes between two
+statements, and our thread may just be about to send the next one: the query would run to its time limit, for nobody (F5)."""
+
 SMALL_BATCH_BYTES = 256 * 1024
 """The driver gives a batch before it is full only at the end of the rows. Behind a batch as small as this one there
 is nothing, and asking at once saves a change of threads."""
@@ -188,7 +192,9 @@ class QuerySession:
         if is_busy or self._rows is not None:
             await loop.run_in_executor(self._cancellers, self._cancel)
         if running is not None and is_busy:
-            await asyncio.wait({running}, timeout=CANCEL_PATIENCE.total_seconds())
+            deadline = time.monotonic() + CANCEL_PATIENCE.total_seconds()
+            while not (await asyncio.wait({running}, timeout=CANCEL_AGAIN_S))[0] and time.monotonic() < deadline:
+                await loop.run_in_executor(self._cancellers, self._cancel)
             if not running.done():
                 log.warning("Statement does not end on request; its connection is closed when it does")
                 running.add_done_callback(self._close_late)

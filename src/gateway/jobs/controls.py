@@ -61,14 +61,16 @@ def parse_instant(name: str, text: str) -> datetime:
 
 
 def parse_execution_duration(text: str, *, at_most: timedelta) -> timedelta:
-    """Read whole seconds, clamped; 0 asks for no limit and gets the longest there is (UWS-15)."""
+    """Read seconds, cut to whole ones from 1 to the longest there is, which is also what 0 gets: it asks for no limit (UWS-15)."""
     text = text.strip()
     if not _NUMBER.match(text):
         raise ParameterError("EXECUTIONDURATION", text, "give whole seconds, or 0 for as long as the service allows")
     whole = text.lstrip("+").partition(".")[0]
     seconds = int(whole) if len(whole) <= _DIGITS else math.inf
     limit = at_most.total_seconds()
-    return timedelta(seconds=min(seconds, limit) if seconds else limit)
+    if not text.strip("+0."):
+        return at_most
+    return timedelta(seconds=min(max(seconds, 1), limit))
 
 
 def parse_wait(text: str, *, at_most: timedelta) -> float:

@@ -71,7 +71,8 @@ class Result:
     """What a job left: an object in the result store.
 
     ``rows`` is ``None`` where a result has none; ``is_overflow`` tells that rows were cut at MAXREC; ``sidecar`` is the key
-    of the same rows as `services.sidecars` writes them, ``None`` where there are none.
+    of the same rows as `services.sidecars` writes them, ``None`` where there are none; ``sha256`` is the digest of the object,
+    64 hexadecimal digits, ``None`` in rows of older versions.
     """
 
     result_id: str
@@ -81,6 +82,7 @@ class Result:
     rows: int | None = None
     is_overflow: bool = False
     sidecar: str | None = None
+    sha256: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ class Result:
             rows=record["rows"],
             is_overflow=record["overflow"],
             sidecar=record.get("sidecar"),  # rows of older versions have none
+            sha256=record.get("sha256"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +113,7 @@ class Result:
             "rows": self.rows,
             "overflow": self.is_overflow,
             "sidecar": self.sidecar,
+            "sha256": self.sha256,
         }
 
 
@@ -134,18 +138,31 @@ class Job:
     execution_duration: timedelta | None
     """Allowed wall-clock time; ``None``: unlimited."""
     quote: datetime | None = None
-    """Predicted end; ``None``: unknown."""
+    """Predicted end; ``None``: unknown, or nobody has looked."""
     parameters: tuple[tuple[str, str], ...] = ()
     uploads: tuple[Upload, ...] = ()
     results: tuple[Result, ...] = ()
     error: ErrorSummary | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
     """What a running job has told, for example ``rows`` written so far; empty in lists."""
+    attempts: int = 0
+    """How often it was begun; of several parts, the one that was begun most often."""
+    queue_position: int | None = None
+    """Place among all that wait, 1 for the next; ``None``: it does not wait, or nobody has looked."""
 
     @property
     def bag(self) -> ParamBag:
         """Parameters as a request's bag; files are listed in `uploads`."""
         return ParamBag(self.parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a job is going to be run."""
+
+    queue: str
+    """Where its parts wait; see `gateway.jobs.routing`."""
+    parts: int = 1
 
 
 class RunState(StrEnum):
@@ -154,6 +171,41 @@ class RunState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
+
+
+class AttemptEnding(StrEnum):
+    """How an attempt at a part ended; the trigger ``keep_history`` tells it from the row."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """Its job got an error, or ran into its time limit."""
+    CANCELLED = "cancelled"
+    """Its job was aborted, deleted, or ended by another part."""
+    DIED = "died"
+    """Its child process died."""
+    LOST = "lost"
+    """Its worker was silent for longer than the lease."""
+    RELEASED = "released"
+    """Its worker stopped and gave it back."""
+    MOVED = "moved"
+    """It ran for longer than its queue allows, and waits in another one."""
+    RETURNED = "returned"
+    """It was given back for no reason that counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One claim on a part: who ran it, when, and how that ended."""
+
+    token: int
+    worker: str
+    started: datetime | None
+    """``None``: a worker of an older version claimed it."""
+    ended: datetime | None
+    """``None``: it goes on."""
+    ending: AttemptEnding | None
+    reason: str | None
+    """Why, as the worker told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +228,8 @@ class Part:
     cancel_requested: bool
     result_token: int | None
     results: tuple[Result, ...]
+    history: tuple[Attempt, ...] = ()
+    """Its attempts, in their order; the last one may go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ class Phase(StrEnum):
 
 MOVES: Mapping[Phase, frozenset[Phase]] = {
     Phase.PENDING: frozenset({Phase.QUEUED, Phase.HELD, Phase.ABORTED, Phase.ERROR}),  # ERROR: refused at RUN
-    Phase.HELD: frozenset({Phase.QUEUED, Phase.ABORTED}),
+    Phase.HELD: frozenset({Phase.QUEUED, Phase.ABORTED, Phase.ERROR}),
     Phase.QUEUED: frozenset({Phase.EXECUTING, Phase.ABORTED, Phase.ERROR}),
     Phase.EXECUTING: frozenset({Phase.COMPLETED, Phase.ERROR, Phase.ABORTED}),
     Phase.COMPLETED: frozenset({Phase.ARCHIVED}),

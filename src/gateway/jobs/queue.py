@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
@@ -42,6 +43,11 @@ LONGEST_BACK_OFF_S = 5.0
 class Ear:
     """Where wake-ups for one queue arrive.
 
+    Parameters
+    ----------
+    on_wake
+        Called at each.
+
     Attributes
     ----------
     woken
@@ -50,9 +56,16 @@ class Ear:
         Whether wake-ups are taken. A worker without a free slot leaves them to others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_wake: Callable[[], None] | None = None) -> None:
         self.woken = asyncio.Event()
         self.is_open = True
+        self._on_wake = on_wake
+
+    def wake(self) -> None:
+        """Hear a wake-up."""
+        self.woken.set()
+        if self._on_wake is not None:
+            self._on_wake()
 
 
 class WakeUp(Protocol):
@@ -63,7 +76,7 @@ class WakeUp(Protocol):
         ...
 
     async def listen(self, queue: str, ear: Ear) -> None:
-        """Set ``ear.woken`` for each wake-up while the ear is open, until cancelled."""
+        """Wake the ear at each wake-up while the ear is open, until cancelled."""
         ...
 
 
@@ -89,7 +102,7 @@ class MemoryQueue:
                 await self._changed.wait_for(lambda: self._waiting[queue])
                 if ear.is_open:
                     self._waiting[queue] -= 1
-                    ear.woken.set()
+                    ear.wake()
                     continue
             # An ear tells nobody that it opens; looking again soon is what arq does too.
             await asyncio.sleep(POLL_DELAY_S)
@@ -136,7 +149,7 @@ class ArqQueue:
                 failures = failures + 1 if time.monotonic() - started < LONGEST_BACK_OFF_S else 1
                 log.warning("Wake-ups lost", queue=queue, reason=type(e).__name__)
             # What was sent meanwhile may be gone.
-            ear.woken.set()
+            ear.wake()
             await asyncio.sleep(random.uniform(0.5, 1) * min(0.1 * 2**failures, LONGEST_BACK_OFF_S))  # noqa: S311
 
     async def is_alive(self) -> bool:
@@ -176,7 +189,7 @@ class ArqQueue:
 
     def _worker(self, queue: str, ear: Ear, pool: ArqRedis) -> Worker:
         async def wake(_context: dict[str, Any], _queue: str) -> None:
-            ear.woken.set()
+            ear.wake()
 
         return _EarWorker(
             ear,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,23 +22,31 @@ from gateway.errors import (
     ParameterError,
     QuotaError,
     TransientError,
+    UsageError,
 )
 from gateway.jobs.controls import ListFilter, parse_execution_duration, parse_instant, parse_phase, parse_wait
-from gateway.jobs.models import ErrorSummary, ErrorType, Job, Requester, Upload
+from gateway.jobs.files import remove_files
+from gateway.jobs.models import ErrorSummary, ErrorType, Job, Plan, Requester, Upload
+from gateway.jobs.outlook import Outlook
 from gateway.jobs.phases import BLOCKING, Phase, sources
 from gateway.jobs.queue import WakeUp
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
+from gateway.jobs.watching import Watchers
+from gateway.storage.fetching import parse_url
 from gateway.storage.results import ResultStore, StoredObject, save_file
 from gateway.vo.dali import ParamBag, UploadedPart
 
 log = structlog.get_logger()
 
-Validator = Callable[[Job], Awaitable[int]]
-"""Checks at RUN that a job can be run, and tells its number of parts; raises a `GatewayError` that says what is wrong."""
+Validator = Callable[[Job], Awaitable[Plan]]
+"""Checks at RUN that a job can be run, and tells how; raises a `GatewayError` that says what is wrong."""
 
 CONTROL = frozenset({"PHASE", "ACTION", "WAIT"})
 """Names that steer UWS and are no parameters of the job."""
+
+WEBHOOK = "WEBHOOK"
+"""Job parameter with the URL that is told of its end; it means nothing where no secret is set."""
 
 QUEUE_PATIENCE = timedelta(milliseconds=250)
 """How long RUN waits for the job to leave QUEUED: pyvo sleeps a whole second after each phase that is not final."""
@@ -68,6 +76,9 @@ class JobLimits:
     queue_cap_total: int
     wait_cap: timedelta
     results_reserve_bytes: int
+    has_webhooks: bool = False
+    event_streams: int = 200
+    event_streams_per_caller: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +115,7 @@ class JobService:
         store, results, wake_up, signals
             Where jobs are, where their files are, who tells workers, who tells waiters.
         lists
-            The job lists that exist. A list's queue has its name.
+            The job lists that exist.
         limits
             What is allowed.
         """
@@ -114,6 +125,10 @@ class JobService:
         self._signals = signals
         self._lists = lists
         self._limits = limits
+        self._outlook = Outlook(store)
+        self._watchers = Watchers(
+            signals, self._seen, most=limits.event_streams, most_per_caller=limits.event_streams_per_caller
+        )
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -122,6 +137,16 @@ class JobService:
         job = await self._store.get(job_id)
         if job.job_list != job_list:
             raise NotFoundError(f"There is no job {job_id[:64]!r} here")
+        _check_owner(job, caller)
+        return job
+
+    async def look(self, job_list: str, job_id: str, caller: Requester) -> Job:
+        """Read a job with what is known of its future: its quote and its place in the queue."""
+        return await self._outlook.add_to(await self.get(job_list, job_id, caller))
+
+    async def find(self, job_id: str, caller: Requester) -> Job:
+        """Read a job, whichever list it is in."""
+        job = await self._store.get(job_id)
         _check_owner(job, caller)
         return job
 
@@ -139,10 +164,21 @@ class JobService:
         """Open a result or an upload that a job names."""
         return await self._results.open(key)
 
+    async def sign_stored(self, key: str, *, media_type: str, disposition: str) -> str | None:
+        """URL of the store itself for a result that a job names; ``None``: its bytes go through us."""
+        return await self._results.sign(key, media_type=media_type, disposition=disposition)
+
     # -- creating and changing ----------------------------------------------------------------------------
 
-    async def create(self, job_list: str, bag: ParamBag, caller: Requester) -> Job:
+    async def create(self, job_list: str, bag: ParamBag, caller: Requester, *, run: bool = False) -> Job:
         """Create a PENDING job; what its parameters say is looked at when it runs (TAP-22, TAP-23).
+
+        Parameters
+        ----------
+        job_list, bag, caller
+            What kind of job, its parameters and files, and whose it is.
+        run
+            Run it at once. One that cannot be queued now is not created: nobody would know its name.
 
         Raises
         ------
@@ -152,37 +188,65 @@ class JobService:
             A value holds characters that no text can have.
         """
         known = self._known(job_list)
-        load = await self._store.load(caller.key)
-        self._check_caps(load.pending + load.queued, load.total)
         await self._check_space()
-        job_id = secrets.token_urlsafe(18)
-        uploads = await self._save(job_id, bag.parts)
         parameters = merge((), bag, known.repeatable)
-        return await self._store.create(
-            job_id,
-            job_list=job_list,
-            owner=caller.key,
-            account=caller.account,
-            base_url=caller.base_url,
-            run_id=_run_id(parameters),
-            retention=self._limits.retention_default,
-            execution_duration=self._limits.execution_duration_default,
-            parameters=parameters,
-            uploads=uploads,
-        )
+        self._check_webhook(bag)
+        job_id = secrets.token_urlsafe(18)
+        try:
+            job = await self._store.create(
+                job_id,
+                job_list=job_list,
+                owner=caller.key,
+                account=caller.account,
+                base_url=caller.base_url,
+                run_id=_run_id(parameters),
+                retention=self._limits.retention_default,
+                execution_duration=self._limits.execution_duration_default,
+                parameters=parameters,
+                uploads=await self._save(job_id, bag.parts),
+                admit=lambda load: self._check_caps(load.pending + load.queued, load.total),
+            )
+        except BaseException:
+            await remove_files(self._results, f"{job_id}/")
+            raise
+        await self._owe_notice(job)
+        return await self._run_new(job, caller) if run else job
+
+    async def _run_new(self, job: Job, caller: Requester) -> Job:
+        try:
+            return await self.run(job.job_list, job.job_id, caller)
+        except GatewayError:
+            with suppress(GatewayError):  # a job that stays goes at its destruction
+                await self.delete(job.job_list, job.job_id, caller)
+            raise
 
     async def set_parameters(self, job_list: str, job_id: str, caller: Requester, bag: ParamBag) -> Job:
         """Add to the parameters of a PENDING job; single-valued ones replace their earlier values."""
         job = await self.get(job_list, job_id, caller)
         if job.phase is not Phase.PENDING:  # before the files are stored; looked at again under the lock
             raise IllegalMoveError(f"Parameters can be set while a job is PENDING only; this one is {job.phase}")
+        self._check_webhook(bag)
         files = await self._save(job_id, bag.parts)
         async with self._store.pending(job_id) as pending:
             names = {file.name for file in files}
             uploads = tuple(file for file in pending.job.uploads if file.name not in names) + files
             parameters = merge(pending.job.parameters, bag, self._known(job_list).repeatable)
             await pending.set_parameters(parameters, uploads, _run_id(parameters))
-        return await self._store.get(job_id)
+        job = await self._store.get(job_id)
+        await self._owe_notice(job)
+        return job
+
+    def _check_webhook(self, bag: ParamBag) -> None:
+        """Refuse at once what could never be told: after the job has ended nobody would hear of it."""
+        for url in bag.all(WEBHOOK) if self._limits.has_webhooks else ():
+            try:
+                parse_url(url)
+            except UsageError as e:
+                raise ParameterError(WEBHOOK, url, e.message) from e
+
+    async def _owe_notice(self, job: Job) -> None:
+        if self._limits.has_webhooks and job.bag.all(WEBHOOK):
+            await self._store.owe_notice(job.job_id)
 
     async def set_destruction(self, job_list: str, job_id: str, caller: Requester, text: str) -> Job:
         """Set when the job goes; later than allowed is cut to what is (UWS-14)."""
@@ -218,19 +282,24 @@ class JobService:
         job = await self.get(job_list, job_id, caller)
         if job.phase not in sources(Phase.QUEUED):
             raise _illegal("run", job)
-        load = await self._store.load(job.owner)
-        self._check_caps(load.queued, load.total)
         await self._check_space()
         try:
-            parts = await self._known(job_list).validate(job)
+            plan = await self._known(job_list).validate(job)
         except (TransientError, QuotaError):
             raise
         except GatewayError as e:
             return await self._refuse(job, e)
-        if not await self._store.enqueue(job_id, job_list, parts=parts):
+        is_queued = await self._store.enqueue(
+            job_id,
+            plan.queue,
+            parts=plan.parts,
+            owner=job.owner,
+            admit=lambda load: self._check_caps(load.queued, load.total),
+        )
+        if not is_queued:
             raise _illegal("run", await self._store.get(job_id))
-        log.info("Job queued", job_id=job_id, job_list=job_list, owner=job.owner, parts=parts)
-        await self._wake_up.wake(job_list)
+        log.info("Job queued", job_id=job_id, job_list=job_list, owner=job.owner, queue=plan.queue, parts=plan.parts)
+        await self._wake_up.wake(plan.queue)
         return await self.wait_left_queue(job_id)
 
     async def abort(self, job_list: str, job_id: str, caller: Requester) -> Job:
@@ -247,10 +316,7 @@ class JobService:
         if not await self._store.destroy(job_id):
             raise NotFoundError(f"There is no job {job_id[:64]!r} here")
         log.info("Job deleted", job_id=job_id)
-        try:
-            await self._results.delete_prefix(f"{job_id}/")
-        except (GatewayError, OSError) as e:  # no row names them any more: the sweeper will find them
-            log.warning("Results not removed", job_id=job_id, reason=str(e))
+        await remove_files(self._results, f"{job_id}/")
 
     async def _refuse(self, job: Job, error: GatewayError) -> Job:
         if not await self._store.refuse(job.job_id, ErrorSummary(error.message, ErrorType.FATAL)):
@@ -277,11 +343,24 @@ class JobService:
         seconds = parse_wait(str(wait), at_most=self._limits.wait_cap)
         expected = None if phase is None else parse_phase(phase)
         job = await self.get(job_list, job_id, caller)
-        if expected is not None and job.phase is not expected:
-            return job
-        if job.phase not in BLOCKING or self._signals.waiting >= MOST_WAITERS:
-            return job
-        return await self._leave({job.phase}, job_id, seconds)
+        is_held = job.phase in BLOCKING and (expected is None or job.phase is expected)
+        if is_held and self._signals.waiting < MOST_WAITERS:
+            job = await self._leave({job.phase}, job_id, seconds)
+        return await self._outlook.add_to(job)
+
+    def watch(self, job_id: str, caller: Requester) -> AsyncGenerator[Job | None, None]:
+        """Give a job now and whenever something of it changes, until it has ended; ``None`` when nothing has for a while.
+
+        Whose job it is was found out before, by `find`.
+        """
+        return self._watchers.follow(job_id, caller.key)
+
+    async def _seen(self, job_id: str) -> Job:
+        return await self._outlook.add_to(await self._store.get(job_id))
+
+    def stop_waiting(self) -> None:
+        """Answer all who wait for a job, or watch one, as if their time were over: this process is about to stop."""
+        self._signals.stop_waiting()
 
     async def wait_left_queue(self, job_id: str, seconds: float = QUEUE_PATIENCE.total_seconds()) -> Job:
         """Read a job when it is no longer PENDING or QUEUED, or the time is over."""
@@ -293,7 +372,7 @@ class JobService:
         with self._signals.watch(job_id) as changed:
             # Read after watching: what changes from now on is told.
             job = await self._store.get(job_id)
-            while job.phase in phases and (left := until - loop.time()) > 0:
+            while job.phase in phases and (left := until - loop.time()) > 0 and not self._signals.is_stopping:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), min(left, SAFETY_POLL_S))
                 changed.clear()
@@ -335,7 +414,7 @@ class JobService:
         # Names come from strangers and may differ in case only; a file that replaces another never overwrites it.
         name = f"{secrets.token_hex(4)}-{_SLUG.sub('_', part.name)[:64]}"
         key = f"{job_id}/uploads/{name}"
-        return Upload(_storable("UPLOAD", part.name), key, await save_file(self._results, key, part.path))
+        return Upload(_storable("UPLOAD", part.name), key, (await save_file(self._results, key, part.path)).size)
 
 
 def merge(

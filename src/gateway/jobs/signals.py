@@ -36,6 +36,8 @@ class PhaseSignals:
         self._lost = asyncio.Event()
         self.is_listening = asyncio.Event()
         """Set while the connection stands."""
+        self.is_stopping = False
+        """Whether nobody is to wait any longer."""
 
     @classmethod
     @asynccontextmanager
@@ -49,6 +51,11 @@ class PhaseSignals:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+    def stop_waiting(self) -> None:
+        """Let all who wait go, now and from now on: this process is to stop, and their answers must be out before (F18)."""
+        self.is_stopping = True
+        self._tell_all()
 
     @property
     def waiting(self) -> int:

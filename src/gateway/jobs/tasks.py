@@ -134,13 +134,14 @@ async def run_query(work: Work, services: Services) -> Sequence[Result]:
         async with aclosing(table), aclosing(sidecar):
             key = work.key(f"result{form.extension}")
             async with aclosing(_pieces(table, form, sidecar)) as pieces:
-                size = await services.results.write(key, pieces)
+                written = await services.results.write(key, pieces)
             sidecar_key = await sidecar.finish()
     return [
         Result(
             result_id="result",
             key=key,
-            size=size,
+            size=written.size,
+            sha256=written.sha256,
             media_type=media_type,
             rows=table.nrows,
             is_overflow=isinstance(table.ending, Overflow),
@@ -162,14 +163,14 @@ async def run_cutout(work: Work, services: Services) -> Sequence[Result]:
     try:
         async with services.cutouts.open(cutout, caller) as file:
             key, media_type = work.key(f"cutout-{work.number}.fits"), file.media_type
-            size = await save_file(services.results, key, file.path)
+            written = await save_file(services.results, key, file.path)
     except (UsageError, DatasetError, NotFoundError) as e:
         if len(request.cutouts) == 1 and not isinstance(e, NoOverlapError):
             raise
         key, media_type = work.key(f"cutout-{work.number}.txt"), "text/plain"
         text = soda.fault_text(e, f"{cutout.dataset} {cutout.shown}: {e.message}")
-        size = await services.results.write(key, _once(text.encode()))
-    return [Result(result_id=f"cutout-{work.number}", key=key, size=size, media_type=media_type)]
+        written = await services.results.write(key, _once(text.encode()))
+    return [Result(f"cutout-{work.number}", key, written.size, media_type, sha256=written.sha256)]
 
 
 async def _once(content: bytes) -> AsyncGenerator[bytes, None]:

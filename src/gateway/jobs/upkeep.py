@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
 
 from gateway.errors import GatewayError
 from gateway.jobs.backends import Backends
+from gateway.jobs.files import remove_files
 from gateway.jobs.models import Loss, result_prefix, session_label
 from gateway.jobs.queue import WakeUp
+from gateway.jobs.routing import FORMER_QUEUES
 from gateway.jobs.store import BATCH, JobStore
 from gateway.storage.results import ResultStore
 
@@ -35,6 +38,7 @@ class Upkeep:
         results: ResultStore,
         wake_up: WakeUp,
         backends: Backends,
+        queues: tuple[str, ...],
         lease: timedelta,
         sweep_age: timedelta,
     ) -> None:
@@ -42,23 +46,51 @@ class Upkeep:
         self._results = results
         self._wake_up = wake_up
         self._backends = backends
+        self._former = {former: now for former, now in FORMER_QUEUES.items() if now in queues}
         self._lease = lease
         self._sweep_age = sweep_age
+        self._next_sweep = 0.0
 
     async def run(self) -> None:
-        """Do it until cancelled: at once, then the reaper thrice per lease."""
-        next_sweep = 0.0
+        """Do it until cancelled: at once, then the reaper thrice per lease.
+
+        Beside it goes what asks the result store: to look through a large one takes minutes, and it may be away.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_on(self._keep_parts))
+            group.create_task(self._keep_on(self._keep_results))
+
+    async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self.reap()
-                await self.destroy_expired()
-                if time.monotonic() >= next_sweep:
-                    next_sweep = time.monotonic() + self._sweep_age.total_seconds() / SWEEPS_PER_AGE
-                    await self.sweep()
+                await work()
             except (GatewayError, OSError) as e:
                 log.warning("Upkeep failed", reason=str(e))
             # Not all workers at the same instant.
             await asyncio.sleep(self._lease.total_seconds() / 3 * random.uniform(0.8, 1))  # noqa: S311
+
+    async def _keep_parts(self) -> None:
+        await self.adopt()
+        await self.reap()
+
+    async def _keep_results(self) -> None:
+        await self.destroy_expired()
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + self._sweep_age.total_seconds() / SWEEPS_PER_AGE
+            await self.sweep()
+
+    async def adopt(self) -> int:
+        """Take what waits in the queues of older versions into those of this one; returns how many parts (F19).
+
+        API processes of an older version may run beside this worker, and go on to fill them.
+        """
+        count = 0
+        for former, queue in self._former.items():
+            if adopted := await self._store.adopt(former, queue):
+                log.info("Parts of an older version adopted", former=former, queue=queue, count=adopted)
+                await self._wake_up.wake(queue)
+                count += adopted
+        return count
 
     async def reap(self) -> int:
         """Take back the parts of silent workers; returns how many."""
@@ -80,7 +112,7 @@ class Upkeep:
             count += len(gone)
             for job_id in gone:
                 log.info("Job destroyed", job_id=job_id)
-                await self._results.delete_prefix(f"{job_id}/")
+                await remove_files(self._results, f"{job_id}/")
             if len(gone) < BATCH:
                 break
         return count
@@ -98,5 +130,5 @@ class Upkeep:
         """End what the lost worker left: its session in the catalog, its objects in the store."""
         log.warning("Claim lost", job_id=loss.job_id, part=loss.number, token=loss.token)
         await self._backends.terminate(session_label(loss.job_id, loss.number, loss.token))
-        await self._results.delete_prefix(result_prefix(loss.job_id, loss.number, loss.token))
         await self._wake_up.wake(loss.queue)
+        await remove_files(self._results, result_prefix(loss.job_id, loss.number, loss.token))

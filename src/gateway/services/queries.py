@@ -22,7 +22,7 @@ from gateway.db.registry import Registry
 from gateway.db.sessions import QuerySession, RowStream
 from gateway.errors import GatewayError, QueryError, TimeLimitError, UploadError
 from gateway.services.access import Caller
-from gateway.services.slots import Slots
+from gateway.services.slots import CallerSlots, Slots
 from gateway.services.uploads import SCHEMA as UPLOAD_SCHEMA
 from gateway.services.uploads import ReceivedUpload, Uploads
 from gateway.vo import formats
@@ -160,6 +160,8 @@ class QueryService:
         Receives the tables that come with queries.
     publisher
         Who answers; every result says so.
+    caller_slots
+        What one caller may use of all processes; ``None``: as much as there is.
     """
 
     def __init__(
@@ -171,6 +173,7 @@ class QueryService:
         uploads: Uploads,
         limits: QueryLimits,
         publisher: Publisher,
+        caller_slots: CallerSlots | None = None,
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -184,6 +187,7 @@ class QueryService:
             busy=f"all {limits.slots} slots for queries are taken (sync_slots); try again in a few seconds, or send "
             "the query as a job",
         )
+        self._caller_slots = caller_slots
 
     async def open(
         self,
@@ -215,7 +219,7 @@ class QueryService:
         limit = time_limit or self._limits.time_limit
         started = time.monotonic()
         async with AsyncExitStack() as resources:
-            await resources.enter_async_context(self._slots.take())
+            await self._take_slots(caller, resources)
             received = await self._receive(request, uploads, limit, resources)
             maxrec = self._maxrec(request.maxrec)
             translation = await self._translate(request, await self._tableset(caller, received), maxrec)
@@ -266,7 +270,7 @@ class QueryService:
             It cannot be answered now.
         """
         async with AsyncExitStack() as resources:
-            await resources.enter_async_context(self._slots.take())
+            await self._take_slots(caller, resources)
             most = self._maxrec(maxrec)
             translation = translate_tree(query, await self.tableset(caller), index=self._index, maxrec=most)
             rows = None
@@ -332,6 +336,11 @@ class QueryService:
                 pass
 
     # -- steps -------------------------------------------------------------------------------------------------
+
+    async def _take_slots(self, caller: Caller, resources: AsyncExitStack) -> None:
+        if self._caller_slots is not None:  # first: who waits for a slot of its own holds none of everybody's
+            await resources.enter_async_context(self._caller_slots.take(caller))
+        await resources.enter_async_context(self._slots.take())
 
     async def _receive(
         self,

@@ -3,7 +3,8 @@
 ``job`` is what UWS shows. ``job_part`` is what workers claim. ``job_turn`` says whose turn it is: one row per
 queue and owner, kept by a trigger on ``job_part`` in the transaction of each change, so that a claim reads one index
 entry and counts nothing (counting the running parts of every waiting owner took 6 to 12 ms with 10,000 waiting).
-The two triggers, ``announce_phase`` and ``keep_turn``, stand in the migration that created the tables.
+``slot`` is what callers hold while they are served (reliability R10).
+The triggers ``announce_phase``, ``keep_turn`` and ``keep_history`` stand in the migrations.
 """
 
 from __future__ import annotations
@@ -132,6 +133,11 @@ job_part = Table(
     Column("result_token", Integer),
     _list("results"),
     Column("progress", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # One object for each attempt that has ended: who, when and how. The trigger keep_history writes it.
+    _list("history"),
+    # When the present, or last, attempt began, and why it ended as its worker tells.
+    _instant("claimed"),
+    Column("reason", Text),
     UniqueConstraint("job_id", "number"),
     _check("number", "number >= 1"),
     _check("run_state", "run_state IN ('waiting', 'running', 'done')"),
@@ -140,7 +146,7 @@ job_part = Table(
     # A result belongs to the token under which it was written, and the row keeps that token.
     _check("result_token", "result_token IS NULL OR (run_state = 'done' AND result_token = token)"),
     *_not_negative("token", "attempts", "losses"),
-    *_arrays("results"),
+    *_arrays("results", "history"),
 )
 
 Index(
@@ -160,6 +166,8 @@ job_turn = Table(
     Column("queue", Text, primary_key=True),
     Column("owner", Text, primary_key=True),
     _count("running"),
+    # When a part of this owner was last claimed: whoever was served longest ago comes next.
+    Column("served", DateTime(timezone=True), nullable=False, server_default=text("'-infinity'")),
     # When the longest waiting part of this owner came; null: none waits.
     _instant("oldest"),
     *_not_negative("running"),
@@ -169,6 +177,29 @@ Index(
     "ix_job_turn_next",
     job_turn.c.queue,
     job_turn.c.running,
+    job_turn.c.served,
     job_turn.c.oldest,
     postgresql_where=job_turn.c.oldest.is_not(None),
+)
+
+# Places that a caller holds. Its number makes a place unique, so that no two holders can have the same one.
+slot = Table(
+    "slot",
+    CONTROL,
+    Column("caller", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("holder", Text, nullable=False),
+    _instant("lease_until", required=True),
+    _check("number", "number >= 1"),
+    prefixes=["UNLOGGED"],  # a crash frees all, and so does the end of whoever held them
+)
+
+# Jobs whose end is still to be told to the URL of their parameter WEBHOOK.
+notice = Table(
+    "notice",
+    CONTROL,
+    Column("job_id", Text, ForeignKey(job.c.id, ondelete="CASCADE"), primary_key=True),
+    _count("tries"),
+    _instant("next_try", default=True),
+    *_not_negative("tries"),
 )
