@@ -1,13 +1,17 @@
 """Servers and databases for tests that need them: real ones, started by the suite itself."""
 
+import importlib.util
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from tests.support.s3 import S3Server
 from tests.support.servers import HOME, Administrator, take_servers
 
 # The same examples every time: a run that fails must fail again. To hunt for new ones: --hypothesis-profile=hunt
@@ -76,3 +80,32 @@ def redis_url(_servers: tuple[str, str], worker_id: str) -> str:
     with Redis.from_url(url) as client:
         client.flushdb()
     return url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    if importlib.util.find_spec("moto") is None:
+        pytest.fail("moto is not installed: pip install -e '.[dev]'")
+    with S3Server.open() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """The server with nothing wrong, and our credentials in the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    s3_server.break_down()
+    yield s3_server
+    s3_server.break_down()
+
+
+@pytest.fixture
+async def bucket(s3: S3Server) -> AsyncIterator[Any]:
+    """A client, and the name of an empty bucket of this test's own."""
+    from gateway.storage.results.s3 import session
+
+    name = f"test-{secrets.token_hex(6)}"
+    async with session().create_client("s3", endpoint_url=s3.url) as client:
+        await client.create_bucket(Bucket=name)
+        yield client, name

@@ -15,11 +15,14 @@ from gateway import __version__
 from gateway.children import ChildPool, ChildSettings
 from gateway.db.engine import CatalogEngine
 from gateway.db.images import ImageCatalog
+from gateway.db.leases import Leases
+from gateway.db.planner import Planner
 from gateway.db.registry import Registry
-from gateway.errors import NotSupportedError
 from gateway.jobs.files import fetch_uploads
-from gateway.jobs.models import Job
+from gateway.jobs.models import Job, Plan
+from gateway.jobs.notices import Notices
 from gateway.jobs.queue import ArqQueue
+from gateway.jobs.routing import CUTOUT, Routing
 from gateway.jobs.service import JobLimits, JobList, JobService, Validator
 from gateway.jobs.signals import PhaseSignals
 from gateway.jobs.store import JobStore
@@ -32,14 +35,16 @@ from gateway.services.links import LinkService
 from gateway.services.queries import QueryLimits, QueryService
 from gateway.services.repository import FileRepository, Repository
 from gateway.services.sidecars import StoredTables
-from gateway.services.slots import Slots
+from gateway.services.slots import CallerSlots, Slots
 from gateway.services.uploads import ReadUpload, UploadLimits, Uploads, read_in_thread
 from gateway.settings import Settings
 from gateway.sky.search import HealpixIndex
 from gateway.storage.addresses import Gatekeeper
 from gateway.storage.fetching import Fetcher
-from gateway.storage.results import LocalResultStore, ResultStore
-from gateway.vo import soda
+from gateway.storage.posting import Poster
+from gateway.storage.results import ResultStore
+from gateway.stores import open_results
+from gateway.vo import paths, soda
 from gateway.vo.provenance import Publisher
 from gateway.vo.soda import CutoutRequest
 from gateway.vo.tap import TapRequest
@@ -49,6 +54,9 @@ UPLOAD_CHILDREN = 2
 
 HEAD_START_S = 2.0
 """How long an API process may warm up before it answers, so that the first query is as fast as the next. Usually 0.6 s."""
+
+WEBHOOK_LIMIT = timedelta(seconds=10)
+"""Longest that a notice may take; a receiver that does more than take note of it does that later."""
 
 FRONT_CONNECTIONS = 8
 """Connections of one API process to the control database; reading a job takes about a millisecond."""
@@ -98,7 +106,10 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         cutters = await stack.enter_async_context(
             ChildPool.open(_cutting_children(settings), size=settings.cutout_slots, warm=1)
         )
-        queries = await stack.enter_async_context(open_queries(settings, read_upload=_in_child(children)))
+        caller_slots = await stack.enter_async_context(_open_caller_slots(settings))
+        queries = await stack.enter_async_context(
+            open_queries(settings, read_upload=_in_child(children), caller_slots=caller_slots)
+        )
         repository = await stack.enter_async_context(open_repository(settings))
         cutouts = CutoutService(
             repository=repository,
@@ -109,16 +120,21 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         )
         store = await stack.enter_async_context(JobStore.open(urls.control, connections=FRONT_CONNECTIONS))
         signals = await stack.enter_async_context(PhaseSignals.open(urls.control))
-        results = open_results(settings)
+        results = await stack.enter_async_context(open_results(settings))
         wake_up = ArqQueue(urls.redis)
         stack.push_async_callback(wake_up.aclose)
+        planner = Planner(urls.catalog or urls.catalog_admin)
+        stack.push_async_callback(planner.aclose)
         jobs = JobService(
             store=store,
             results=results,
             wake_up=wake_up,
             signals=signals,
             lists={
-                "tap": JobList(validate=_query_validator(queries, results), repeatable=frozenset({"UPLOAD"})),
+                "tap": JobList(
+                    validate=_query_validator(queries, results, planner, Routing.of(settings)),
+                    repeatable=frozenset({"UPLOAD"}),
+                ),
                 "soda": JobList(validate=_cutout_validator(cutouts), repeatable=frozenset(soda.REPEATABLE)),
             },
             limits=JobLimits(
@@ -129,9 +145,18 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
                 queue_cap_per_owner=settings.queue_cap_per_owner,
                 queue_cap_total=settings.queue_cap_total,
                 wait_cap=settings.wait_cap,
+                has_webhooks=settings.webhook_secret is not None,
+                event_streams=settings.event_streams,
+                event_streams_per_caller=settings.event_streams_per_caller,
                 results_reserve_bytes=settings.results_reserve_bytes,
             ),
         )
+        if settings.webhook_secret is not None:
+            poster = Poster(gatekeeper=Gatekeeper(allowed=settings.webhook_hosts), time_limit=WEBHOOK_LIMIT)
+            stack.callback(poster.close)
+            secret = settings.webhook_secret.get_secret_value()
+            notices = Notices(store=store, signals=signals, poster=poster, secret=secret, places=paths.JOBS)
+            await stack.enter_async_context(_in_background(notices.run(), head_start_s=0))
         await stack.enter_async_context(_in_background(queries.warm(), head_start_s=HEAD_START_S))
         yield Context(
             queries=queries,
@@ -147,7 +172,11 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
 
 @asynccontextmanager
 async def open_queries(
-    settings: Settings, *, read_upload: ReadUpload = read_in_thread, slots: int | None = None
+    settings: Settings,
+    *,
+    read_upload: ReadUpload = read_in_thread,
+    slots: int | None = None,
+    caller_slots: CallerSlots | None = None,
 ) -> AsyncIterator[QueryService]:
     """Hold what queries need, and nothing else: for the command line and for jobs' children."""
     urls = settings.urls()
@@ -189,6 +218,21 @@ async def open_queries(
                 slot_patience=settings.slot_patience,
             ),
             publisher=_publisher(settings),
+            caller_slots=caller_slots,
+        )
+
+
+@asynccontextmanager
+async def _open_caller_slots(settings: Settings) -> AsyncIterator[CallerSlots | None]:
+    if settings.sync_slots_per_caller == 0:
+        yield None
+        return
+    async with Leases.open(settings.urls().control, lease=settings.lease) as leases:
+        yield CallerSlots(
+            leases,
+            per_caller=settings.sync_slots_per_caller,
+            patience=settings.slot_patience,
+            includes_loopback=settings.sync_slots_on_loopback,
         )
 
 
@@ -196,7 +240,11 @@ async def open_queries(
 async def open_task_services(record: Mapping[str, Any]) -> AsyncIterator[TaskServices]:
     """Hold what a job's child needs; ``record`` is `Settings.to_record`. A child does one thing at a time."""
     settings = Settings(**record)
-    async with open_queries(settings, slots=1) as queries, open_repository(settings) as repository:
+    async with (
+        open_queries(settings, slots=1) as queries,
+        open_repository(settings) as repository,
+        open_results(settings) as results,
+    ):
         cutouts = CutoutService(
             repository=repository,
             cut=cut_in_thread,
@@ -206,7 +254,7 @@ async def open_task_services(record: Mapping[str, Any]) -> AsyncIterator[TaskSer
         yield TaskServices(
             queries=queries,
             cutouts=cutouts,
-            results=open_results(settings),
+            results=results,
             sidecar_max_bytes=settings.sidecar_max_bytes,
         )
 
@@ -252,24 +300,20 @@ async def _in_background(work: Coroutine[Any, Any, None], *, head_start_s: float
         await asyncio.wait((task,))
 
 
-def open_results(settings: Settings) -> ResultStore:
-    """Give the store of job results."""
-    if settings.results and "://" in settings.results:
-        raise NotSupportedError(
-            f"GATEWAY_RESULTS={settings.results!r}: this version stores results in folders only; name a folder"
-        )
-    return LocalResultStore(settings.results_path)
+def _query_validator(queries: QueryService, results: ResultStore, planner: Planner, routing: Routing) -> Validator:
+    """Check at RUN that a TAP job's parameters make a query that can run, its uploads included, and whether it is quick."""
 
-
-def _query_validator(queries: QueryService, results: ResultStore) -> Validator:
-    """Check at RUN that a TAP job's parameters make a query that can run, its uploads included."""
-
-    async def validate(job: Job) -> int:
+    async def validate(job: Job) -> Plan:
         request = TapRequest.from_params(job.bag)
         caller = Caller(key=job.owner, account=job.account, base_url=job.base_url)
         with TemporaryDirectory(prefix="gateway-check-") as folder:
-            await queries.check(request, caller, uploads=await fetch_uploads(job.uploads, results, Path(folder)))
-        return 1
+            uploads = await fetch_uploads(job.uploads, results, Path(folder))
+            translation = await queries.check(request, caller, uploads=uploads)
+        cost = None
+        # Uploaded tables are not there yet, so that nothing can be said of queries on them.
+        if translation is not None and not request.uploads and not routing.asks_for_little(job.execution_duration):
+            cost = await planner.cost(translation.sql)
+        return Plan(routing.queue(job.execution_duration, cost))
 
     return validate
 
@@ -277,10 +321,10 @@ def _query_validator(queries: QueryService, results: ResultStore) -> Validator:
 def _cutout_validator(cutouts: CutoutService) -> Validator:
     """Check at RUN that a SODA job's parameters make cutouts of datasets that are there; each is a part of the job."""
 
-    async def validate(job: Job) -> int:
+    async def validate(job: Job) -> Plan:
         request = CutoutRequest.from_params(job.bag)
         await cutouts.check(request, Caller(key=job.owner, account=job.account, base_url=job.base_url))
-        return len(request.cutouts)
+        return Plan(CUTOUT, parts=len(request.cutouts))
 
     return validate
 

@@ -12,6 +12,7 @@ from gateway import __version__
 from gateway.context import open_context
 from gateway.log import configure_logs
 from gateway.routers import datalink, files, health, home, scs, sia, soda, tap
+from gateway.routers.api import jobs
 from gateway.routers.deps import LOOPBACK, Gateway, Site
 from gateway.settings import Settings
 from gateway.vo.capabilities import TapLimits
@@ -36,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 jobs=context.jobs,
                 tables=context.tables,
             )
+            app.state.stop_waiting = context.jobs.stop_waiting
             yield
 
     app = FastAPI(
@@ -52,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         *scs.routers,
         *datalink.routers,
         *soda.routers,
+        jobs.router,
         files.router,
         health.router,
     ):

@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = [pytest.mark.server, pytest.mark.skipif(shutil.which("stilts") is None, reason="stilts is not installed")]
 
-STAGES = "TMV TME TMS TMC CPV CAP AVV QGE QPO QAS UPL EXA MDQ"
+STAGES = "TMV TME TMS TMC CPV CAP AVV QGE QPO QAS UWS UPL EXA MDQ"
 
 KNOWN = (
     # Features of ADQL 2.1 that stilts 3.4.7 has not heard of; they are in the standard and stay declared.

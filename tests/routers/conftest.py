@@ -13,6 +13,7 @@ from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
 from gateway.ingest.tables import ingest_table
+from gateway.jobs.store import JobStore
 from gateway.main import create_app
 from gateway.settings import Settings
 from tests.routers.archive import make, publish
@@ -73,6 +74,13 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080", timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[JobStore]:
+    """The jobs of the application, as a worker sees them."""
+    async with JobStore.open(database_url, connections=2) as store:
+        yield store
 
 
 @pytest.fixture

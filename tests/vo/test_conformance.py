@@ -15,6 +15,7 @@ REQUIREMENTS: dict[str, tuple[str, Collection[int]]] = {
     "adql.md": ("ADQL", {*range(1, 11), *range(20, 34), 40, 41, *range(45, 49), *range(50, 74)}),
     "tap.md": ("TAP", {*range(1, 45), *range(50, 61), *range(70, 78)}),
     "scs.md": ("SCS", {*range(1, 17)}),
+    "uws.md": ("UWS", {*range(1, 36)}),
     # Not in the table: what only VOTable 1.6 says (24), what is free (27), what our documents do not have yet, or leave to
     # others (28 to 33, 35, 43).
     "votable.md": ("VOT", {*range(1, 24), 25, 26, 34, *range(36, 43)}),

@@ -1,6 +1,8 @@
 import datetime as dt
 import io
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -31,10 +33,16 @@ COMPLETED = replace(
     ),
     results=(ResultDocument("result", "https://example.org/r?a=1&b=2", 12, "text/csv;header=present"),),
 )
+RUNNING = replace(
+    PENDING,
+    phase="EXECUTING",
+    start_time=NOW,
+    info={"attempts": 2, "rows": 7, "percent": 12.5, "events": "https://example.org/?a&b"},
+)
 FAILED = replace(COMPLETED, phase="ERROR", results=(), error=ErrorDocument('line 1: unknown column "x" <'))
 
 
-@pytest.mark.parametrize("document", [PENDING, COMPLETED, FAILED], ids=lambda document: document.phase)
+@pytest.mark.parametrize("document", [PENDING, RUNNING, COMPLETED, FAILED], ids=lambda document: document.phase)
 def test_uws8_a_job_is_valid_in_every_phase(document):
     assert is_valid(uws.job(document))
 
@@ -137,3 +145,84 @@ def test_pyvo_reads_a_job():
     assert (job.jobid, job.phase, job.runid) == ("j1", "ERROR", "run & <1>")
     assert job.errorsummary.message.content == 'line 1: unknown column "x" <'
     assert parse_job(io.BytesIO(uws.job(COMPLETED))).results[0].href == "https://example.org/r?a=1&b=2"
+
+
+def test_job_info_tells_how_far_a_job_is():
+    (info,) = etree.fromstring(uws.job(RUNNING)).iter(f"{UWS}jobInfo")
+    values = {etree.QName(child).localname: child.text for child in info}
+    assert values == {"attempts": "2", "rows": "7", "percent": "12.5", "events": "https://example.org/?a&b"}
+    assert {etree.QName(child).namespace for child in info} == {None}  # taplint warns of one that it does not know
+    assert etree.fromstring(uws.job(PENDING)).find(f"{UWS}jobInfo") is None
+
+
+def test_pyvo_reads_a_job_with_info():
+    from pyvo.io.uws import parse_job
+
+    job = parse_job(io.BytesIO(uws.job(RUNNING)))
+    assert job.jobinfo["rows"].value == 7
+
+
+def plain(element: etree._Element) -> Any:
+    """An element of a job document as its twin spells it."""
+    name = etree.QName(element).localname
+    if element.get(NIL) == "true":
+        return None
+    match name:
+        case "parameters" | "results" | "jobs":
+            return [plain(child) for child in element]
+        case "parameter":
+            return {
+                "id": element.get("id"),
+                "value": element.text,
+                "byReference": element.get("byReference", "false") == "true",
+            }
+        case "result":
+            size = element.get("size")
+            return {
+                "id": element.get("id"),
+                "href": element.get(f"{XLINK}href"),
+                "size": size and int(size),
+                "mime-type": element.get("mime-type"),
+            }
+        case "errorSummary":
+            return {
+                "type": element.get("type"),
+                "hasDetail": element.get("hasDetail") == "true",
+                "message": element[0].text,
+            }
+        case "jobref":
+            children = {etree.QName(child).localname: plain(child) for child in element}
+            return {"id": element.get("id"), "href": element.get(f"{XLINK}href"), "runId": None} | children
+        case "job":
+            empty = {"runId": None, "errorSummary": None, "jobInfo": None}
+            return empty | {etree.QName(child).localname: plain(child) for child in element}
+        case "jobInfo":
+            return {etree.QName(child).localname: json_number(child.text) for child in element}
+        case "executionDuration":
+            return int(element.text or "")
+    return element.text
+
+
+def json_number(text: str | None) -> Any:
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return text
+
+
+@pytest.mark.parametrize("document", [PENDING, RUNNING, COMPLETED, FAILED], ids=lambda document: document.phase)
+def test_the_twin_in_json_says_what_the_xml_says(document):
+    document = replace(document, parameters=tuple(p for p in document.parameters if "\x01" not in p.value))
+    assert json.loads(uws.job_json(document)) == plain(etree.fromstring(uws.job(document)))
+
+
+def test_lists_have_twins_too():
+    reference = JobReference(job_id="j1", href="https://example.org/j1?a&b", phase="QUEUED", creation_time=NOW)
+    references = [reference, replace(reference, job_id="j2", run_id="r", owner="ada")]
+    assert json.loads(uws.jobs_json(references)) == {"jobs": plain(etree.fromstring(uws.jobs(references)))}
+    parameters = COMPLETED.parameters[1:]
+    assert json.loads(uws.parameters_json(parameters)) == {
+        "parameters": plain(etree.fromstring(uws.parameters(parameters)))
+    }
+    results = COMPLETED.results
+    assert json.loads(uws.results_json(results)) == {"results": plain(etree.fromstring(uws.results(results)))}

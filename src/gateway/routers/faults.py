@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -155,6 +157,20 @@ def text_fault(error: Exception) -> Response:
         status_of(error, TAP),
         {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers_of(error)},
         TEXT,
+    )
+
+
+def problem_fault(error: Exception) -> Response:
+    """Render an error as our own interface does: a problem in JSON (RFC 9457)."""
+    if isinstance(error, ServiceError):
+        log.error("Request failed", exc_info=error)
+    status = status_of(error, TAP)
+    problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": public_message(error)}
+    return Response(
+        json.dumps(problem),
+        status,
+        {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers_of(error)},
+        "application/problem+json",
     )
 
 

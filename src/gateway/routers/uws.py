@@ -5,27 +5,24 @@ The same routes serve any job list; a standard's own list (TAP's ``async``, late
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Request, Response
 
-from gateway.errors import NotFoundError, NotSupportedError, ParameterError
-from gateway.jobs.models import ErrorType, Job, Result
-from gateway.jobs.phases import Phase
+from gateway.errors import AuthorizationError, NotFoundError, NotSupportedError, ParameterError, UploadError
+from gateway.jobs.models import Result
 from gateway.routers.deps import BaseUrl, CallerDep, Gateway, GatewayDep
 from gateway.routers.faults import fault_route, text_fault
+from gateway.routers.jobdocuments import job_response, list_response, parameters_response, results_response
 from gateway.routers.openapi import documented
-from gateway.routers.params import Bag
+from gateway.routers.params import MAX_FIELD_BYTES, Bag
 from gateway.routers.respond import table_response
+from gateway.routers.stored import result_response, upload_response
 from gateway.vo import formats, pages, uws
-from gateway.vo.dali import Parameter
+from gateway.vo.dali import ParamBag, Parameter
 from gateway.vo.pages import Page
 from gateway.vo.votable import error_document
-
-XML = "text/xml; charset=utf-8"
 
 RUN_AT_ONCE = Parameter("PHASE", "RUN starts the job at once.")
 LIST_PARAMETERS = (
@@ -51,7 +48,9 @@ class JobRoutes:
 
 def job_router(jobs: JobRoutes) -> APIRouter:
     """Make the routes of a job list."""
-    router = APIRouter(prefix=jobs.path, tags=["Jobs"], route_class=fault_route(text_fault))
+    router = APIRouter(
+        prefix=jobs.path, tags=["Jobs"], route_class=fault_route(text_fault), dependencies=[Depends(refuse_other_sites)]
+    )
     _add_list(router, jobs)
     _add_job(router, jobs.name, jobs.path)
     _add_control(router, jobs.name, jobs.path)
@@ -59,48 +58,56 @@ def job_router(jobs: JobRoutes) -> APIRouter:
     return router
 
 
+async def refuse_other_sites(request: Request, gateway: GatewayDep) -> None:
+    """Let no page of another site change jobs of a gateway that only this machine reaches (reliability A16).
+
+    There the browser's place in the network is what lets it in. Elsewhere nothing is sent by a browser unasked that would
+    let a page act for its reader: pages of other sites are as welcome as any other client.
+
+    Raises
+    ------
+    AuthorizationError
+        A browser says that the request is another site's.
+    """
+    if request.method in {"GET", "HEAD"} or not gateway.site.is_local:
+        return
+    site, origin = request.headers.get("sec-fetch-site", "none"), request.headers.get("origin")
+    is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if site not in {"none", "same-origin"} or not is_own:
+        raise AuthorizationError("Pages of other sites may not change the jobs of a gateway that is this machine's own")
+
+
 def _add_list(router: APIRouter, routes: JobRoutes) -> None:
     job_list, path = routes.name, routes.path
 
     @router.get("", summary="List jobs", **documented(LIST_PARAMETERS, "query"))
-    async def list_jobs(bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
+    async def list_jobs(request: Request, bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
         """List the caller's jobs (UWS 1.1, "The Job List").
 
         Anonymous callers share no list: theirs is empty, unless the service is local to this machine.
         """
-        jobs = await gateway.jobs.list(job_list, caller, bag) if caller.account or gateway.site.is_local else ()
-        references = [
-            uws.JobReference(
-                job_id=job.job_id,
-                href=f"{base}{path}/{job.job_id}",
-                phase=job.phase,
-                run_id=job.run_id,
-                owner=job.account,
-                creation_time=job.creation_time,
-            )
-            for job in jobs
-        ]
-        return _xml(uws.jobs(references))
+        jobs = await gateway.jobs.list(job_list, caller, bag)
+        return list_response(request, jobs if caller.account or gateway.site.is_local else (), base)
 
     @router.post("", status_code=303, summary="Create a job", **documented((*routes.parameters, RUN_AT_ONCE), "form"))
     async def create(bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
         """Create a job; with PHASE=RUN it starts at once (UWS 1.1, "Creating a Job")."""
-        job = await gateway.jobs.create(job_list, bag, caller)
-        if _wants_run(bag.one("PHASE")):
-            await gateway.jobs.run(job_list, job.job_id, caller)
+        job = await gateway.jobs.create(job_list, bag, caller, run=_wants_run(bag.one("PHASE")))
         return _see(f"{base}{path}/{job.job_id}")
 
 
 def _add_job(router: APIRouter, job_list: str, path: str) -> None:
     @router.get("/{job_id}", summary="A job", **documented(WAIT_PARAMETERS, "query"))
-    async def get_job(job_id: str, bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
+    async def get_job(
+        request: Request, job_id: str, bag: Bag, caller: CallerDep, gateway: GatewayDep, base: BaseUrl
+    ) -> Response:
         """Give the job's document, after its phase has changed if asked to WAIT (UWS 1.1, "Blocking")."""
         wait = bag.one("WAIT")
         if wait is None:
-            job = await gateway.jobs.get(job_list, job_id, caller)
+            job = await gateway.jobs.look(job_list, job_id, caller)
         else:
             job = await gateway.jobs.wait(job_list, job_id, caller, wait, bag.one("PHASE"))
-        return _xml(uws.job(_document(job, f"{base}{path}/{job.job_id}")))
+        return job_response(request, job, base)
 
     @router.delete("/{job_id}", status_code=303, summary="Delete a job and its results")
     async def delete(job_id: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
@@ -167,7 +174,7 @@ def _add_control(router: APIRouter, job_list: str, path: str) -> None:
     @router.get("/{job_id}/quote", summary="Predicted end")
     async def get_quote(job_id: str, caller: CallerDep, gateway: GatewayDep) -> Response:
         """Give the predicted end, UTC; empty when it is not known."""
-        return _text(uws.instant_text((await gateway.jobs.get(job_list, job_id, caller)).quote))
+        return _text(uws.instant_text((await gateway.jobs.look(job_list, job_id, caller)).quote))
 
     @router.get("/{job_id}/owner", summary="Owner")
     async def get_owner(job_id: str, caller: CallerDep, gateway: GatewayDep) -> Response:
@@ -179,10 +186,11 @@ def _add_products(router: APIRouter, routes: JobRoutes) -> None:
     job_list, path = routes.name, routes.path
 
     @router.get("/{job_id}/parameters", summary="Parameters")
-    async def get_parameters(job_id: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
+    async def get_parameters(
+        request: Request, job_id: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl
+    ) -> Response:
         """List the parameters; uploaded tables are there by reference."""
-        job = await gateway.jobs.get(job_list, job_id, caller)
-        return _xml(uws.parameters(_parameters(job, f"{base}{path}/{job_id}")))
+        return parameters_response(request, await gateway.jobs.get(job_list, job_id, caller), base)
 
     @router.post(
         "/{job_id}/parameters", status_code=303, summary="Set parameters", **documented(routes.parameters, "form")
@@ -192,23 +200,42 @@ def _add_products(router: APIRouter, routes: JobRoutes) -> None:
         await gateway.jobs.set_parameters(job_list, job_id, caller, bag)
         return _see(f"{base}{path}/{job_id}")
 
-    @router.get("/{job_id}/parameters/{name}", summary="An uploaded file")
-    async def get_upload(job_id: str, name: str, caller: CallerDep, gateway: GatewayDep) -> Response:
-        """Give a file back as it was uploaded."""
+    @router.head("/{job_id}/parameters/{name:path}", include_in_schema=False)
+    @router.get("/{job_id}/parameters/{name:path}", summary="A parameter")
+    async def get_parameter(
+        request: Request, job_id: str, name: str, caller: CallerDep, gateway: GatewayDep
+    ) -> Response:
+        """Give a file back as it was uploaded, or the value of a parameter as text; of several values, one a line."""
         job = await gateway.jobs.get(job_list, job_id, caller)
         upload = next((upload for upload in job.uploads if upload.name == name), None)
-        if upload is None:
-            raise NotFoundError(f"This job has no uploaded file {name!r}")
-        return await _stored(gateway, upload.key, "application/octet-stream", name)
+        if upload is not None:
+            return await upload_response(request, gateway, upload)
+        values = job.bag.all(name)
+        if not values:
+            raise NotFoundError(f"This job has no parameter and no uploaded file {name[:64]!r}")
+        return _text("\n".join(values))
+
+    @router.put("/{job_id}/parameters/{name}", status_code=303, summary="Set a parameter")
+    async def put_parameter(
+        request: Request, job_id: str, name: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl
+    ) -> Response:
+        """Set one parameter of a pending job to the text of the body (UWS 1.1, "Parameters")."""
+        value = await _text_body(request)
+        await gateway.jobs.set_parameters(job_list, job_id, caller, ParamBag.of([(name, value)]))
+        return _see(f"{base}{path}/{job_id}")
 
     @router.get("/{job_id}/results", summary="Results")
-    async def get_results(job_id: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl) -> Response:
+    async def get_results(
+        request: Request, job_id: str, caller: CallerDep, gateway: GatewayDep, base: BaseUrl
+    ) -> Response:
         """List the results; a job that has not completed has none."""
-        job = await gateway.jobs.get(job_list, job_id, caller)
-        return _xml(uws.results(_results(job, f"{base}{path}/{job_id}")))
+        return results_response(request, await gateway.jobs.get(job_list, job_id, caller), base)
 
+    @router.head("/{job_id}/results/{result_id}", include_in_schema=False)
     @router.get("/{job_id}/results/{result_id}", summary="A result", **documented(pages.PARAMETERS, "query"))
-    async def get_result(job_id: str, result_id: str, bag: Bag, caller: CallerDep, gateway: GatewayDep) -> Response:
+    async def get_result(
+        request: Request, job_id: str, result_id: str, bag: Bag, caller: CallerDep, gateway: GatewayDep
+    ) -> Response:
         """Give a result as it was stored; a table also in another format, or some of its rows."""
         page = Page.from_params(bag)
         job = await gateway.jobs.get(job_list, job_id, caller)
@@ -216,7 +243,7 @@ def _add_products(router: APIRouter, routes: JobRoutes) -> None:
         if result is None:
             raise NotFoundError(f"This job is {job.phase} and has no result {result_id!r}")
         if page.is_whole and (media_type := _as_stored(result, page.response_format)) is not None:
-            return await _stored(gateway, result.key, media_type, result.key.rpartition("/")[2])
+            return await result_response(request, gateway, result, media_type)
         return _again(gateway, result, page)
 
     @router.get("/{job_id}/error", summary="Why the job failed")
@@ -232,17 +259,6 @@ def _wants_run(phase: str | None) -> bool:
     if phase is not None and phase.upper() != "RUN":
         raise ParameterError("PHASE", phase, "a new job takes RUN or nothing")
     return phase is not None
-
-
-async def _stored(gateway: GatewayDep, key: str, media_type: str, name: str) -> Response:
-    stored = await gateway.jobs.open_stored(key)
-    headers = {
-        "Content-Type": media_type,  # as a header: Starlette would add a charset to text, and DALI-34 wants what was asked for
-        "Content-Length": str(stored.size),
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return StreamingResponse(stored.chunks(), headers=headers)
 
 
 def _as_stored(result: Result, response_format: str | None) -> str | None:
@@ -274,54 +290,22 @@ def _again(gateway: Gateway, result: Result, page: Page) -> Response:
     )
 
 
-def _document(job: Job, url: str) -> uws.JobDocument:
-    return uws.JobDocument(
-        job_id=job.job_id,
-        phase=job.phase,
-        owner=job.account,
-        run_id=job.run_id,
-        quote=job.quote,
-        creation_time=job.creation_time,
-        start_time=job.start_time,
-        end_time=job.end_time,
-        execution_duration=job.execution_duration,
-        destruction=job.destruction,
-        parameters=tuple(_parameters(job, url)),
-        results=tuple(_results(job, url)),
-        error=None
-        if job.error is None
-        else uws.ErrorDocument(
-            message=job.error.message,
-            is_transient=job.error.type is ErrorType.TRANSIENT,
-            has_detail=job.error.has_detail,
-        ),
-    )
-
-
-def _parameters(job: Job, url: str) -> Sequence[uws.ParameterDocument]:
-    values = [uws.ParameterDocument(name, value) for name, value in job.parameters]
-    files = [
-        uws.ParameterDocument(upload.name, f"{url}/parameters/{quote(upload.name)}", is_reference=True)
-        for upload in job.uploads
-    ]
-    return [*values, *files]
-
-
-def _results(job: Job, url: str) -> Sequence[uws.ResultDocument]:
-    return [
-        uws.ResultDocument(result.result_id, f"{url}/results/{quote(result.result_id)}", result.size, result.media_type)
-        for result in job.results
-        if job.phase is not Phase.ERROR
-    ]
-
-
 def _see(url: str) -> Response:
     return Response(status_code=303, headers={"Location": url})
 
 
-def _xml(document: bytes) -> Response:
-    return Response(document, media_type=XML, headers={"Cache-Control": "no-store"})
+async def _text_body(request: Request) -> str:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_FIELD_BYTES:
+            raise UploadError(f"The value has more than {MAX_FIELD_BYTES:,} bytes, the most that a parameter may have")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as e:
+        raise UploadError("The value is no text in UTF-8") from e
 
 
 def _text(value: str) -> Response:
-    return Response(value, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(value, media_type="text/plain; charset=utf-8", headers=headers)

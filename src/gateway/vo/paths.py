@@ -13,3 +13,6 @@ IMAGE_SEARCH = f"{SIA2}/query"
 CUTOUT = f"{SODA}/sync"
 CUTOUT_JOBS = f"{SODA}/async"
 LINKS = f"{DATALINK}/links"
+
+JOBS = {"tap": f"{TAP}/async", "soda": CUTOUT_JOBS}
+"""Of each job list."""

@@ -1,14 +1,17 @@
-"""UWS 1.1: the documents of jobs, from plain values.
+"""UWS 1.1: the documents of jobs, from plain values, as XML and as their twin in JSON.
 
-Prefixes are written as ``uws:`` and ``xlink:``, since clients look them up literally (pyvo: ``xlink:href``).
+Prefixes are written as ``uws:`` and ``xlink:``, since clients look them up literally (pyvo: ``xlink:href``). The JSON
+has the names of the XML, and the XML's texts: whoever reads both reads the same.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from gateway.vo.markup import attributes, element
 
@@ -71,6 +74,8 @@ class JobDocument:
     parameters: tuple[ParameterDocument, ...] = ()
     results: tuple[ResultDocument, ...] = ()
     error: ErrorDocument | None = None
+    info: Mapping[str, int | float | str] | None = None
+    """How far the job is, by the names in ``jobInfo``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +121,7 @@ def job(document: JobDocument) -> bytes:
             _parameters("", document.parameters),
             _results("", document.results),
             _error(document.error),
+            _info(document.info),
         )
     )
     return f"{_PROLOGUE}<uws:job{_root(version='1.1')}>\n{body}</uws:job>\n".encode()
@@ -143,6 +149,100 @@ def parameters(items: Iterable[ParameterDocument]) -> bytes:
 def results(items: Iterable[ResultDocument]) -> bytes:
     """Document of a job's results."""
     return (_PROLOGUE + _results(_root(), items)).encode()
+
+
+def job_json(document: JobDocument) -> bytes:
+    """Twin of `job` in JSON; what is nil there is null here."""
+    return _json(
+        {
+            "jobId": document.job_id,
+            "runId": document.run_id,
+            "ownerId": document.owner,
+            "phase": document.phase,
+            "quote": _instant(document.quote),
+            "creationTime": _instant(document.creation_time),
+            "startTime": _instant(document.start_time),
+            "endTime": _instant(document.end_time),
+            "executionDuration": int(duration_text(document.execution_duration)),
+            "destruction": _instant(document.destruction),
+            "parameters": [_parameter_record(item) for item in document.parameters],
+            "results": [_result_record(item) for item in document.results],
+            "errorSummary": None if document.error is None else _error_record(document.error),
+            "jobInfo": document.info or None,
+        }
+    )
+
+
+def change_json(document: JobDocument, href: str) -> bytes:
+    """Give what changes of a job while it goes on, on one line; ``href`` is the job's own URL.
+
+    In ASCII: readers of lines, Python's among them, take U+2028 and others of Unicode for ends of lines.
+    """
+    return json.dumps(
+        {
+            "jobId": document.job_id,
+            "href": href,
+            "phase": document.phase,
+            "startTime": _instant(document.start_time),
+            "endTime": _instant(document.end_time),
+            "quote": _instant(document.quote),
+            "errorSummary": None if document.error is None else _error_record(document.error),
+            "jobInfo": document.info or None,
+        }
+    ).encode()
+
+
+def jobs_json(references: Iterable[JobReference]) -> bytes:
+    """Twin of `jobs` in JSON."""
+    return _json(
+        {
+            "jobs": [
+                {
+                    "id": item.job_id,
+                    "href": item.href,
+                    "phase": item.phase,
+                    "runId": item.run_id,
+                    "ownerId": item.owner,
+                    "creationTime": _instant(item.creation_time),
+                }
+                for item in references
+            ]
+        }
+    )
+
+
+def parameters_json(items: Iterable[ParameterDocument]) -> bytes:
+    """Twin of `parameters` in JSON."""
+    return _json({"parameters": [_parameter_record(item) for item in items]})
+
+
+def results_json(items: Iterable[ResultDocument]) -> bytes:
+    """Twin of `results` in JSON."""
+    return _json({"results": [_result_record(item) for item in items]})
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return instant_text(instant) or None
+
+
+def _parameter_record(item: ParameterDocument) -> dict[str, Any]:
+    return {"id": item.id, "value": item.value, "byReference": item.is_reference}
+
+
+def _result_record(item: ResultDocument) -> dict[str, Any]:
+    return {"id": item.id, "href": item.href, "size": item.size, "mime-type": item.media_type}
+
+
+def _error_record(error: ErrorDocument) -> dict[str, Any]:
+    return {"type": _kind(error), "hasDetail": error.has_detail, "message": error.message}
+
+
+def _kind(error: ErrorDocument) -> str:
+    return "transient" if error.is_transient else "fatal"
 
 
 def _root(**more: str) -> str:
@@ -178,7 +278,13 @@ def _number(value: int | None) -> str | None:
 def _error(error: ErrorDocument | None) -> str:
     if error is None:
         return ""
-    kind = attributes(
-        {"type": "transient" if error.is_transient else "fatal", "hasDetail": "true" if error.has_detail else "false"}
-    )
+    kind = attributes({"type": _kind(error), "hasDetail": "true" if error.has_detail else "false"})
     return f"<uws:errorSummary{kind}>{element('uws:message', error.message)}</uws:errorSummary>\n"
+
+
+def _info(info: Mapping[str, int | float | str] | None) -> str:
+    if not info:
+        return ""
+    # UWS leaves the content to the service. In no namespace: validators warn of one whose schema they do not know.
+    values = "".join(element(name, str(value)) for name, value in info.items())
+    return f"<uws:jobInfo>{values}</uws:jobInfo>\n"

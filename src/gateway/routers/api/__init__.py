@@ -1,0 +1,1 @@
+"""Our own interface beside the standards', below ``/api/v1``: JSON, events, problems (RFC 9457)."""
