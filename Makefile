@@ -14,7 +14,7 @@ $(shell rm -f $(VENV)/.run $(VENV)/.dev)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint type format migrate docs check clean
+.PHONY: help run test bench campaign lint type format migrate docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,13 @@ test: $(VENV)/.dev ## run all tests, starting whatever they need; TESTS=tests/db
 
 bench: $(VENV)/.dev ## measure, as ratios to the floor of the same run; writes bench/results.md
 	@$(PY) -m bench $(BENCH)
+
+campaign: $(VENV)/.dev ## do harm to a whole gateway and judge it; NAME=C1 SEED=7 for a full form, nothing for all short ones
+ifdef NAME
+	@$(PY) -m tests.campaigns $(NAME) $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
+else
+	@$(PY) -m pytest -q -n 0 -m campaign tests/campaigns
+endif
 
 lint: $(VENV)/.dev ## check style and layout
 	@$(VENV)/bin/ruff check --no-cache .
