@@ -11,10 +11,11 @@ JOB_CHANNEL = "gateway_job"
 A trigger sends it in the transaction of the change, whoever makes the change.
 """
 
+# One clock for both instants: the latest destruction that may be set is counted from the creation.
 CREATE = """
 INSERT INTO gateway.job
-    (id, job_list, owner, account, base_url, run_id, destruction, execution_duration, parameters, uploads)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + $7::interval, $8, $9, $10)
+    (id, job_list, owner, account, base_url, run_id, created, destruction, execution_duration, parameters, uploads)
+VALUES ($1, $2, $3, $4, $5, $6, statement_timestamp(), statement_timestamp() + $7::interval, $8, $9, $10)
 RETURNING *
 """
 
