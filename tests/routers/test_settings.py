@@ -12,6 +12,7 @@ import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from astropy.table import Table
+from pydantic import SecretStr
 
 from gateway.main import create_app
 from gateway.settings import Settings
@@ -47,6 +48,26 @@ async def test_query_max_length(settings: Settings) -> None:
         answer = await ask(client, query.ljust(101))
         assert answer.status_code == 400
         assert "101 characters; at most 100" in fault(answer)
+
+
+async def test_webhook_secret_and_webhook_hosts(settings: Settings) -> None:
+    told = asyncio.get_running_loop().create_future()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not told.done():
+            told.set_result((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/told"
+        changes = {"webhook_secret": SecretStr("canary"), "webhook_hosts": ("127.0.0.1",)}
+        async with client_of(settings, **changes) as client:
+            created = await client.post("/tap/async", data={"QUERY": "SELECT 1", "LANG": "ADQL", "WEBHOOK": url})
+            await client.post(f"{created.headers['location']}/phase", data={"PHASE": "ABORT"})
+            head = await asyncio.wait_for(told, 20)
+    assert head.startswith("POST /told ")
+    assert "X-Gateway-Signature: t=" in head
+    assert "canary" not in head
 
 
 async def runs(database_url: str) -> None:

@@ -75,6 +75,12 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _default_port(self.scheme) else f"{host}:{self.port}"
 
+    def to_url(self) -> httpcore.URL:
+        """Put it together for the HTTP client."""
+        return httpcore.URL(
+            scheme=self.scheme.encode(), host=self.host.encode(), port=self.port, target=self.path.encode()
+        )
+
 
 def _default_port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
@@ -209,12 +215,7 @@ class Fetcher:
             ) as pool,
             pool.stream(
                 "GET",
-                httpcore.URL(
-                    scheme=target.scheme.encode(),
-                    host=target.host.encode(),
-                    port=target.port,
-                    target=target.path.encode(),
-                ),
+                target.to_url(),
                 headers=[("Host", target.authority), *HEADERS],
                 extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), silence)},
             ) as answer,

@@ -69,12 +69,7 @@ class Poster:
             ) as pool,
             pool.stream(
                 "POST",
-                httpcore.URL(
-                    scheme=target.scheme.encode(),
-                    host=target.host.encode(),
-                    port=target.port,
-                    target=target.path.encode(),
-                ),
+                target.to_url(),
                 headers=[
                     ("Host", target.authority),
                     ("Content-Length", str(len(body))),
