@@ -1,6 +1,7 @@
 """Wake-ups: the same suite on the queue in memory and on arq (reliability R7, F11, F12, F17)."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -133,6 +134,21 @@ async def test_taken_wake_up_leaves_nothing_in_redis(redis_url: str) -> None:
             left = [key.decode() for key in await redis.keys("*")]
         assert [key for key in left if "health-check" not in key] == []
     await queue.aclose()
+
+
+async def test_listener_stopped_between_two_messages_gives_its_connections_back(redis_url: str) -> None:
+    queue = ArqQueue(redis_url)
+    for _ in range(50):
+        await queue.wake("tap")
+    async with Redis.from_url(redis_url) as redis:
+        # As if another worker had each of them: arq looks at all, one WATCH and UNWATCH each, every 20 ms.
+        for key in await redis.keys("arq:job:*"):
+            await redis.set(key.replace(b"arq:job:", b"arq:in-progress:"), b"1")
+    for turn in range(20):
+        async with listening(queue, "tap"):
+            await asyncio.sleep(0.02 + 0.0007 * turn)
+    await queue.aclose()
+    gc.collect()  # what is left open is told as a ResourceWarning, which here is an error
 
 
 @timed

@@ -36,6 +36,9 @@ EXPIRES = timedelta(minutes=1)
 POLL_DELAY_S = 0.02
 """How often arq looks into Redis. Its half of the delay is what a wake-up takes on average; idle it costs 1 % of a core."""
 
+END_TIMEOUT_S = 1.0
+"""How long arq may take to end between two messages before it is cut off: Redis may hang."""
+
 LONGEST_BACK_OFF_S = 5.0
 """Longest pause before a listener tries Redis again: workers poll as often."""
 
@@ -178,16 +181,21 @@ class ArqQueue:
         """Run an arq worker until Redis or a cancellation ends it."""
         pool = await create_pool(self._settings, job_serializer=_serialize, job_deserializer=json.loads)
         worker = self._worker(queue, ear, pool)
+        main = asyncio.create_task(worker.main())
         try:
-            await worker.main()
+            # Not cancelled where it stands: redis-py does not give back a connection whose UNWATCH is cut short.
+            await asyncio.shield(main)
         finally:
-            for task in worker.tasks.values():
+            worker.end_soon()
+            await asyncio.wait({main}, timeout=END_TIMEOUT_S)
+            tasks = [main, *worker.tasks.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(Exception):  # Redis may be what is missing
                 await pool.aclose(close_connection_pool=True)
 
-    def _worker(self, queue: str, ear: Ear, pool: ArqRedis) -> Worker:
+    def _worker(self, queue: str, ear: Ear, pool: ArqRedis) -> _EarWorker:
         async def wake(_context: dict[str, Any], _queue: str) -> None:
             ear.wake()
 
@@ -221,6 +229,10 @@ class _EarWorker(Worker):  # type: ignore[misc]  # arq has no types
     def allow_pick_jobs(self, value: bool) -> None:
         # arq sets it at its start and at signals, which we handle ourselves.
         pass
+
+    def end_soon(self) -> None:
+        """Let `main` return after the messages in hand, which is what arq calls a burst of none."""
+        self.burst, self.max_burst_jobs = True, 0
 
     @override
     def __repr__(self) -> str:
