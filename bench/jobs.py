@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from threading import Event, Thread
+from multiprocessing import Manager
+from threading import Barrier, Event, Thread
 from urllib.parse import urlencode, urlsplit
 
 import asyncpg
@@ -41,9 +42,13 @@ PYVO_JOBS = 20
 CLIENTS = 8
 CLIENTS_SECONDS = 8.0
 CLAIMERS = 2
-"""Processes that claim and end at once, and the tasks in each of them."""
-TASKS = 8
-CLAIM_SECONDS = 4.0
+"""Processes that claim and end at once, and the tasks in each of them; as many parts at once as a worker has quick slots."""
+TASKS = 4
+AT_ONCE = 4
+WARM_ROUNDS = 10
+ROUNDS = 60
+ROUND = 60
+"""Parts that come, untimed, before each round, and are claimed and ended in it."""
 OWNERS = 100
 STORED = 1_000_000
 PAGES = 100
@@ -93,11 +98,12 @@ async def execute(url: str, *statements: str) -> None:
 
 
 def claims(url: str, *, waiting: int) -> Result:
-    """Claim and end parts as fast as it goes while so many wait."""
-    queue = f"bench{waiting}"
-    asyncio.run(execute(url, *waiting_jobs(queue, waiting)))
-    with ProcessPoolExecutor(CLAIMERS) as pool:
-        per_second = sum(pool.map(claim_on, [url] * CLAIMERS, [queue] * CLAIMERS)) / CLAIM_SECONDS
+    """Claim and end parts as fast as it goes, round after round, while so many and at most `ROUND` more wait."""
+    asyncio.run(execute(url, *waiting_jobs("bench", waiting)))
+    with Manager() as manager, ProcessPoolExecutor(CLAIMERS) as pool:
+        gate = manager.Barrier(CLAIMERS)
+        seconds = max(pool.map(claim_on, [url] * CLAIMERS, [gate] * CLAIMERS))
+    per_second = CLAIMERS * ROUNDS * ROUND / seconds
     asyncio.run(execute(url, "TRUNCATE gateway.job CASCADE", "TRUNCATE gateway.job_turn"))
     verdict = "reached" if per_second >= 1000 else "MISSED"
     return Result(
@@ -146,48 +152,51 @@ def waiting_jobs(queue: str, count: int) -> list[str]:
     ]
 
 
-def claim_on(url: str, queue: str) -> int:
-    """Claim, end and replace parts until the time is over, in several tasks; gives how many were ended."""
-    return asyncio.run(_claim_on(url, queue))
+def claim_on(url: str, gate: Barrier) -> float:
+    """Claim and end `ROUND` parts in each round, in several tasks; gives the seconds that this took, without the first rounds."""
+    return asyncio.run(_claim_on(url, gate))
 
 
-REPLACE = """
+ADD = f"""
 WITH j AS (
     INSERT INTO gateway.job (id, job_list, owner, phase, destruction, execution_duration, open_parts)
-    SELECT id, 'tap', owner, 'QUEUED', now() + interval '1 day', 3600, 1 FROM unnest($1::text[], $2::text[]) AS n (id, owner)
+    SELECT id, 'tap', 'owner' || n % {OWNERS}, 'QUEUED', now() + interval '1 day', 3600, 1
+    FROM unnest($1::text[]) WITH ORDINALITY AS new (id, n)
     RETURNING id, owner)
-INSERT INTO gateway.job_part (job_id, number, queue, owner) SELECT id, 1, $3, owner FROM j
+INSERT INTO gateway.job_part (job_id, number, queue, owner) SELECT id, 1, 'bench', owner FROM j
 """
 
 
-async def _claim_on(url: str, queue: str) -> int:
-    until = time.monotonic() + CLAIM_SECONDS
-    ended = 0
-    replacing = await asyncpg.connect(DatabaseURL.parse(url).asyncpg())
-    gone: list[str] = []
+async def _claim_on(url: str, gate: Barrier) -> float:
+    left = 0
 
     async def work(store: JobStore) -> None:
-        nonlocal ended
-        while time.monotonic() < until:
-            claims = await store.claim(queue, worker="bench", per_owner=100, lease=timedelta(minutes=1), at_most=2)
+        nonlocal left
+        while left:
+            count = min(AT_ONCE, left)
+            left -= count
+            claims = await store.claim(
+                "bench", worker="bench", per_owner=100, lease=timedelta(minutes=1), at_most=count
+            )
             for claim in claims:
-                ended += await store.end(claim, Phase.COMPLETED)
-                gone.append(claim.owner)
-            if not claims:
-                await asyncio.sleep(0.001)
+                if not await store.end(claim, Phase.COMPLETED):
+                    raise RuntimeError("a part was claimed twice")
+            left += count - len(claims)
 
-    async def replace() -> None:
-        """As many wait as before: a few are away at any time, the more of them are replaced at once."""
-        while time.monotonic() < until:
-            owners, gone[:] = list(gone), []
-            if owners:
-                await replacing.execute(REPLACE, [secrets.token_urlsafe(18) for _ in owners], owners, queue)
-            await asyncio.sleep(0.001)
-
-    async with JobStore.open(url, connections=TASKS) as store:
-        await asyncio.gather(replace(), *(work(store) for _ in range(TASKS)))
-    await replacing.close()
-    return ended
+    seconds = 0.0
+    adding = await asyncpg.connect(DatabaseURL.parse(url).asyncpg())
+    async with JobStore.open(url, connections=TASKS + 1) as store:
+        for number in range(WARM_ROUNDS + ROUNDS):
+            await adding.execute(ADD, [secrets.token_urlsafe(18) for _ in range(ROUND)])
+            left = ROUND
+            await asyncio.to_thread(gate.wait)
+            start = time.perf_counter()
+            await asyncio.gather(*(work(store) for _ in range(TASKS)))
+            if number >= WARM_ROUNDS:
+                seconds += time.perf_counter() - start
+            await asyncio.to_thread(gate.wait)
+    await adding.close()
+    return seconds
 
 
 # -- over HTTP ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import asyncpg
 from gateway.errors import BackendUnavailableError
 from gateway.jobs.models import AttemptEnding, Claim, ErrorSummary, ErrorType
 from gateway.jobs.phases import Phase
-from gateway.jobs.store import CLAIM_LOCK, GivenBack, JobStore
+from gateway.jobs.store import GivenBack, JobStore
 from gateway.jobs.store.statements import CLAIM
 from tests.jobs.conftest import LEASE, claim_one, queued
 
@@ -147,11 +147,10 @@ async def test_claims_and_the_reaper_never_wait_for_each_other_in_a_ring(
             overdue,
         )
     async with store._transaction() as claiming:
-        await claiming.execute(CLAIM_LOCK, "test")
-        first = await claiming.fetchrow(CLAIM, "test", 9, "w", LEASE)
+        first = await claiming.fetchrow(CLAIM, "test", 9, "w", LEASE, 1)
         reaping = asyncio.create_task(store.reap(lease=timedelta(0)))
         await asyncio.sleep(0.1)
-        second = await claiming.fetchrow(CLAIM, "test", 9, "w", LEASE)
+        second = await claiming.fetchrow(CLAIM, "test", 9, "w", LEASE, 1)
     assert {first["owner"], second["owner"]} == {"alice", "bob"}
     assert len(await reaping) == 2
 

@@ -485,17 +485,6 @@ async def test_backlogs_count_what_waits_and_runs(store: JobStore) -> None:
     assert (backlog.queue, backlog.waiting, backlog.running) == ("test", 2, 1)
 
 
-async def test_every_phase_change_is_told_by_its_transaction(store: JobStore, database: asyncpg.Connection) -> None:
-    told: list[str] = []
-    await database.add_listener("gateway_job", lambda *arguments: told.append(arguments[3]))
-    job_id = await queued(store)
-    claim = await claim_one(store)
-    assert claim is not None
-    await store.end(claim, Phase.COMPLETED)
-    await database.execute("SELECT 1")
-    assert told == [job_id] * 3
-
-
 # -- a database that drops connections -----------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from gateway.jobs.store.pool import Pooled
 
-# As `CLAIM` in `statements` goes on if nothing ends meanwhile: the owner with the fewest running parts first, then the one who was
+# As ``gateway.claim_parts`` goes on if nothing ends meanwhile: the owner with the fewest running parts first, then the one who was
 # served longest ago. Before my part, which is claimed when as many of mine run as run now and wait before it, another owner gets
 # so many more as fewer of theirs run (`lag`). At the tie that follows, who began with fewer was served last.
 PLACE = """

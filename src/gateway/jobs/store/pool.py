@@ -13,6 +13,7 @@ import asyncpg
 from gateway.db.faults import DRIVER_ERRORS, is_unreachable
 from gateway.db.urls import DatabaseURL
 from gateway.errors import BackendUnavailableError
+from gateway.jobs.store.announcer import Announcer
 
 ACQUIRE_TIMEOUT_S = 5.0
 """Longest wait for a pooled connection; then the caller hears 503 (F25)."""
@@ -64,6 +65,7 @@ class Pooled:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._announcer = Announcer(self._connection)
 
     @classmethod
     @asynccontextmanager
@@ -90,7 +92,11 @@ class Pooled:
             server_settings={"idle_in_transaction_session_timeout": IDLE_LIMIT},
         )
         async with pool:
-            yield cls(pool)
+            store = cls(pool)
+            try:
+                yield store
+            finally:
+                await store._announcer.aclose()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:

@@ -8,8 +8,12 @@ from __future__ import annotations
 JOB_CHANNEL = "gateway_job"
 """Channel of NOTIFY; the payload is the identifier of a job whose phase has changed.
 
-A trigger sends it in the transaction of the change, whoever makes the change.
+A trigger sends it in the transaction of the change, whoever makes the change; but claims and ends set ``gateway.announce``
+to ``later`` there, and the store sends `ANNOUNCE` after them, many at once. PostgreSQL commits one transaction with a NOTIFY
+at a time.
 """
+
+ANNOUNCE = f"SELECT pg_notify('{JOB_CHANNEL}', id) FROM unnest($1::text[]) AS id"
 
 # One clock for both instants: the latest destruction that may be set is counted from the creation.
 CREATE = """
@@ -107,26 +111,8 @@ SELECT count(*) FROM (
     FROM (SELECT DISTINCT queue FROM gateway.job_turn ORDER BY queue) queues) locked
 """
 
-# Fewest running first, then who was served longest ago, so that many old jobs of one owner hold up nobody (L4); then age.
-# Four owners are looked at because the first part of the first may be locked by an abort.
-CLAIM = """
-WITH next AS (
-    SELECT w.id FROM (
-        SELECT queue, owner, running, served, oldest FROM gateway.job_turn
-        WHERE queue = $1 AND oldest IS NOT NULL AND running < $2 ORDER BY running, served, oldest LIMIT 4) t
-    CROSS JOIN LATERAL (
-        SELECT p.id FROM gateway.job_part p JOIN gateway.job j ON j.id = p.job_id
-        WHERE p.queue = t.queue AND p.owner = t.owner AND p.run_state = 'waiting'
-          AND j.phase IN ('QUEUED', 'EXECUTING') AND j.destroyed IS NULL
-        ORDER BY p.queued, p.id LIMIT 1 FOR UPDATE OF p, j SKIP LOCKED) w
-    ORDER BY t.running, t.served, t.oldest LIMIT 1),
-part AS (
-    UPDATE gateway.job_part p SET run_state = 'running', token = token + 1, worker = $3,
-           lease_until = clock_timestamp() + $4::interval, started = coalesce(p.started, clock_timestamp()), progress = '{}'
-    FROM next WHERE p.id = next.id RETURNING p.id AS part_id, p.number, p.token, p.queue, p.job_id)
-UPDATE gateway.job j SET phase = 'EXECUTING', started = coalesce(j.started, clock_timestamp())
-FROM part WHERE j.id = part.job_id RETURNING part.part_id, part.number, part.token, part.queue, j.*
-"""
+# The function takes the lock of the queue, then chooses a part, looks again and so on: one round trip, and one commit.
+CLAIM = "SELECT * FROM gateway.claim_parts($1, $2, $3, $4, $5)"
 
 HEARTBEAT = """
 UPDATE gateway.job_part p SET lease_until = clock_timestamp() + $4::interval, progress = c.progress::jsonb
@@ -137,7 +123,8 @@ RETURNING p.id, p.token
 
 # The last part that ends well completes the job; any other ending is at once the job's.
 END = """
-WITH held AS (SELECT id FROM gateway.job WHERE id = $1 FOR UPDATE),
+WITH held AS (
+    SELECT id FROM gateway.job, set_config('gateway.announce', 'later', true) WHERE id = $1 FOR UPDATE OF job),
 part AS (
     UPDATE gateway.job_part p SET run_state = 'done', ended = clock_timestamp(), lease_until = NULL, worker = NULL,
            results = $5, result_token = CASE WHEN $4 = 'COMPLETED' THEN p.token END, reason = $6

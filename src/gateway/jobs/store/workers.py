@@ -51,16 +51,11 @@ class WorkerSide(Pooled):
         at_most
             Free slots of the worker.
         """
-        claims: list[Claim] = []
-        async with self._transaction() as connection:
-            # A statement of its own: the claim has to see what earlier holders of the lock have committed.
-            await connection.execute(CLAIM_LOCK, queue)
-            while len(claims) < at_most:
-                row = await connection.fetchrow(CLAIM, queue, per_owner, worker, lease)
-                if row is None:
-                    break
-                claims.append(to_claim(row))
-        return tuple(claims)
+        async with self._connection() as connection:
+            rows = await connection.fetch(CLAIM, queue, per_owner, worker, lease, at_most)
+        claims = tuple(map(to_claim, rows))
+        self._announcer.tell(*(claim.job_id for claim in claims))
+        return claims
 
     async def end(
         self, claim: Claim, to: Phase, *, results: Sequence[Result] = (), error: ErrorSummary | None = None
@@ -87,12 +82,16 @@ class WorkerSide(Pooled):
         )
         if to is Phase.COMPLETED:  # one statement is a transaction of its own
             async with self._connection() as connection:
-                return await connection.fetchval(END, *arguments) is not None
-        async with self._transaction() as connection:
-            moved = await connection.fetchval(END, *arguments)
-            if moved is not None:
-                await connection.execute(CANCEL_PARTS, [claim.job_id])
-        return moved is not None
+                moved = await connection.fetchval(END, *arguments)
+        else:
+            async with self._transaction() as connection:
+                moved = await connection.fetchval(END, *arguments)
+                if moved is not None:
+                    await connection.execute(CANCEL_PARTS, [claim.job_id])
+        if moved is None:
+            return False
+        self._announcer.tell(claim.job_id)
+        return True
 
     async def promote(self, claim: Claim, queue: str, *, per_owner: int) -> bool:
         """Let a running part go on as one of another queue; ``False`` if its owner has enough running there already.
