@@ -136,6 +136,21 @@ async def test_taken_wake_up_leaves_nothing_in_redis(redis_url: str) -> None:
     await queue.aclose()
 
 
+async def test_wake_up_without_its_message_is_dropped_in_silence(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:  # F12
+    queue = ArqQueue(redis_url)
+    await queue.wake("tap")
+    async with Redis.from_url(redis_url) as redis:
+        (key,) = await redis.keys("arq:job:*")
+        await redis.delete(key)  # as Redis does when it has expired
+        async with listening(queue, "tap"):
+            while await redis.zcard("gateway:tap"):
+                await asyncio.sleep(0.01)
+    assert "serializ" not in caplog.text
+    await queue.aclose()
+
+
 async def test_listener_stopped_between_two_messages_gives_its_connections_back(redis_url: str) -> None:
     queue = ArqQueue(redis_url)
     for _ in range(50):

@@ -252,5 +252,6 @@ def _arq_name(queue: str) -> str:
 
 
 def _serialize(value: dict[str, Any]) -> bytes:
-    # arq's default is pickle: whoever can write to Redis could run code here.
-    return json.dumps(value).encode()
+    # arq's default is pickle: whoever can write to Redis could run code here. What arq says of a message that has expired
+    # holds an exception.
+    return json.dumps(value, default=repr).encode()
