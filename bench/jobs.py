@@ -35,6 +35,7 @@ from gateway.db import migrate
 from gateway.db.urls import DatabaseURL
 from gateway.jobs.phases import FINAL, Phase
 from gateway.jobs.store import JobStore
+from gateway.settings import Settings
 
 ROWS = 200_000
 JOBS = 60
@@ -42,15 +43,18 @@ PYVO_JOBS = 20
 CLIENTS = 8
 CLIENTS_SECONDS = 8.0
 CLAIMERS = 2
-"""Processes that claim and end at once, and the tasks in each of them; as many parts at once as a worker has quick slots."""
+"""Processes that claim and end at once, and the tasks in each of them."""
 TASKS = 4
-AT_ONCE = 4
+AT_ONCE: int = Settings.model_fields["worker_slots"].default
+"""Parts of one claim: as many as a worker has slots for quick queries, where nothing else is said."""
 WARM_ROUNDS = 10
 ROUNDS = 60
 ROUND = 60
 """Parts that come, untimed, before each round, and are claimed and ended in it."""
-PLAIN_SHARE = 1000 / 2800
-"""What must be reached: 1,000 a second, where the same clients reach 2,800 on a bare table."""
+WANTED_RATE = 1000
+"""Parts a second that must be claimed and ended."""
+PLAIN_SHARE = WANTED_RATE / 2800
+"""The same as a share of a bare table's, which the machine that it was set for brought to 2,800 a second: this one's speed varies."""
 OWNERS = 100
 STORED = 1_000_000
 PAGES = 100
@@ -100,7 +104,7 @@ async def execute(url: str, *statements: str) -> None:
 
 
 def claims(url: str, *, waiting: int) -> Result:
-    """Claim and end parts as fast as it goes, round after round, while so many and at most a few `ROUND` more wait."""
+    """Claim and end parts as fast as it goes, round after round, while so many wait, and a round's more at its beginning."""
     asyncio.run(execute(url, *waiting_jobs(waiting), *waiting_rows(waiting)))
     with Manager() as manager, ProcessPoolExecutor(CLAIMERS) as pool:
         gate = manager.Barrier(CLAIMERS)
@@ -108,7 +112,8 @@ def claims(url: str, *, waiting: int) -> Result:
     fair, plain = (CLAIMERS * ROUNDS * ROUND / max(seconds) for seconds in zip(*times, strict=True))
     asyncio.run(execute(url, "TRUNCATE gateway.job CASCADE", "TRUNCATE gateway.job_turn", "DROP TABLE plain"))
     return Result(
-        f"parts claimed and ended with {waiting:,} waiting, {OWNERS} owners",
+        f"parts claimed and ended, {AT_ONCE} a claim, with {waiting:,} to {waiting + CLAIMERS * ROUND:,} waiting, {OWNERS} owners, "
+        f"{'reached' if fair >= WANTED_RATE else 'MISSED'}: at least {WANTED_RATE:,} /s",
         fair,
         plain,
         "/s",

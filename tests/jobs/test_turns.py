@@ -2,7 +2,9 @@
 
 import asyncio
 import random
-from contextlib import suppress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import asyncpg
@@ -11,8 +13,10 @@ import pytest
 from gateway.errors import BackendUnavailableError
 from gateway.jobs.models import Claim, ErrorSummary, ErrorType
 from gateway.jobs.phases import Phase
-from gateway.jobs.store import JobStore
+from gateway.jobs.store import CLAIM_LOCK, JobStore
+from gateway.jobs.store.announcer import END_TIMEOUT_S, PAUSE_S, Announcer
 from tests.jobs.conftest import LEASE, claim_one, phase_of, queued
+from tests.support.timed import timed
 
 ERROR = ErrorSummary("it broke", ErrorType.FATAL)
 QUEUES = ("test", "long")
@@ -98,6 +102,17 @@ async def test_part_that_comes_while_the_last_one_is_claimed_is_not_forgotten(
     assert second.job_id == job_id
 
 
+async def test_claim_waits_for_who_has_its_lock_by_the_statement(store: JobStore, database: asyncpg.Connection) -> None:
+    """The name of the lock stands in a statement and in the function: they are one lock."""
+    await queued(store)
+    async with database.transaction():
+        await database.execute(CLAIM_LOCK, "test")
+        claim = asyncio.create_task(claim_one(store))
+        await asyncio.sleep(0.1)
+        assert not claim.done()
+    assert await claim is not None
+
+
 async def test_parts_claimed_together_are_those_that_claims_one_by_one_would_give(
     store: JobStore, database: asyncpg.Connection
 ) -> None:  # L4
@@ -144,6 +159,46 @@ async def test_many_phase_changes_are_announced_together_and_none_is_left_behind
     await database.execute("SELECT 1")
     assert set(told) == jobs
     assert {await phase_of(store, job_id) for job_id in jobs} == {Phase.COMPLETED}
+
+
+async def test_who_moves_many_jobs_one_after_the_other_sends_few_announcements(
+    store: JobStore, database: asyncpg.Connection
+) -> None:  # PAUSE_S
+    told: list[str] = []
+    await database.add_listener("gateway_job", lambda *arguments: told.append(arguments[3]))
+    sendings = 0
+
+    @asynccontextmanager
+    async def counted() -> AsyncIterator[asyncpg.Connection]:
+        nonlocal sendings
+        sendings += 1
+        async with store._connection() as connection:
+            yield connection
+
+    announcer = Announcer(counted)
+    started = time.monotonic()
+    for number in range(100):
+        announcer.tell(f"job{number}")
+        await asyncio.sleep(0.001)
+    seconds = time.monotonic() - started
+    await announcer.aclose()
+    await database.execute("SELECT 1")
+    assert sorted(told) == sorted(f"job{number}" for number in range(100))
+    assert sendings <= 2 + seconds / PAUSE_S
+
+
+@timed
+async def test_store_is_closed_beside_a_database_that_hangs() -> None:  # END_TIMEOUT_S
+    @asynccontextmanager
+    async def hanging() -> AsyncIterator[asyncpg.Connection]:
+        await asyncio.Event().wait()
+        yield
+
+    announcer = Announcer(hanging)
+    announcer.tell("job")
+    started = time.monotonic()
+    await announcer.aclose()
+    assert END_TIMEOUT_S * 0.9 < time.monotonic() - started < END_TIMEOUT_S + 1
 
 
 async def test_announcements_do_not_fail_with_their_database(database_url: str) -> None:  # F8
